@@ -1,0 +1,121 @@
+# `make` alone lists what there is. Everything runs in .venv, which `make setup` makes.
+
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+PYTHON ?= python3
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+# The project to work on: the repository itself, or with PRESET=NAME the folder runs/NAME.
+FOLDER := $(if $(PRESET),runs/$(PRESET),.)
+IN_FOLDER = $(if $(PRESET),python -m Resnet23.project "$(FOLDER)" --preset "$(PRESET)" && cd "$(FOLDER)" &&)
+
+# The pins are complete, so pip need not resolve them again; modules are compiled when they are first imported.
+PIP_INSTALL := python -m pip install --disable-pip-version-check --no-deps --no-compile
+
+##@ Start here
+
+.PHONY: help
+help:  ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z-]+:.*## / {printf "  %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@printf '\nA recipe from presets/ runs in a folder of its own: make repro PRESET=digits works in runs/digits.\n'
+
+.PHONY: setup
+setup: .venv/.core-stamp  ## Make .venv and install what the project needs, once
+	@echo 'Ready. For commands of your own: source .venv/bin/activate'
+
+.PHONY: demo
+demo: .venv/.core-stamp  ## Run the whole pipeline on handwritten digits in demo/ (two minutes, nothing to download)
+	@python -m Resnet23.project demo --preset digits
+	@cd demo && dvc repro
+	@python -m Resnet23.summary demo
+	@printf '%s\n' 'Next: make repro runs the same pipeline on CIFAR-10 as params.yaml says.'
+
+##@ The pipeline (each stage first runs what it depends on)
+
+.PHONY: data
+data: .venv/.core-stamp  ## Fetch the images again or look at the source folder again, then build the arrays
+	@$(IN_FOLDER) dvc repro --single-item --force datadownload
+	@cd "$(FOLDER)" && dvc repro features
+
+.PHONY: features
+features: .venv/.core-stamp  ## Build the arrays from the images (FORCE=1: also when nothing seems to have changed)
+	@$(IN_FOLDER) dvc repro $(if $(FORCE),datadownload && dvc repro --single-item --force features,features)
+
+.PHONY: train predict plots
+train: .venv/.core-stamp  ## Train the network
+predict: .venv/.core-stamp  ## Evaluate it on the test images
+plots: .venv/.core-stamp  ## Draw the figures and the report page
+train predict plots:
+	@$(IN_FOLDER) dvc repro $@
+
+.PHONY: repro
+repro: .venv/.core-stamp  ## Run all stages that are not up to date
+	@$(IN_FOLDER) dvc repro
+	@python -m Resnet23.summary "$(FOLDER)"
+
+.PHONY: mlflow-ui
+mlflow-ui: .venv/.core-stamp  ## Show the tracked runs on http://127.0.0.1:5000
+	@cd "$(FOLDER)" && mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db
+
+##@ Development
+
+.PHONY: test
+test: lint  ## Check style and format, run the tests
+	@pytest -m "not slow"
+
+.PHONY: test-slow
+test-slow: .venv/.dev-stamp  ## Run the tests that take longer
+	@pytest -m slow
+
+.PHONY: lint
+lint: .venv/.dev-stamp  ## Check style and format
+	@ruff check . || { echo 'make lint: "make format" mends some of these'; exit 1; }
+	@ruff format --check . || { echo 'make lint: "make format" mends this'; exit 1; }
+	@flake8
+
+.PHONY: format
+format: .venv/.dev-stamp  ## Format the code and mend what can be mended automatically
+	@ruff check --fix --quiet . || true
+	@ruff format .
+
+.PHONY: requirements
+requirements: .venv/.dev-stamp  ## Resolve requirements.txt and requirements-dev.txt anew from pyproject.toml
+	@$(RESOLVE) --all-extras --output-file requirements-dev.txt
+	@$(RESOLVE) --constraint requirements-dev.txt --output-file requirements.txt
+
+# One resolution for all supported versions of Python and all platforms.
+RESOLVE = uv pip compile pyproject.toml --universal --fork-strategy fewest --upgrade --quiet --no-annotate \
+	--custom-compile-command "make requirements"
+
+.PHONY: clean
+clean:  ## Remove the demo and the tools' caches (not .venv, data, models, reports or runs)
+	@rm -rf demo build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
+	@find Resnet23 tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ------------------------------------------------------------------------------------------------------------------
+# The environment. A stamp stands for a finished installation and is older than what it was installed from when that
+# has changed.
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 14))' || { \
+		echo "make: Resnet23 needs Python 3.11 to 3.14, but '$(PYTHON)' is $$($(PYTHON) --version 2>&1 | tail -n 1)." \
+			"Name another one: make setup PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv --clear .venv
+
+.venv/.core-stamp: requirements.txt pyproject.toml .venv/bin/python
+	@echo 'Installing the packages of requirements.txt into .venv (one to four minutes, 6 GB) ...'
+	@$(PIP_INSTALL) -r requirements.txt || { $(INSTALL_FAILED); }
+	@$(PIP_INSTALL) --quiet --no-build-isolation --editable . || { $(INSTALL_FAILED); }
+	@touch $@
+
+.venv/.dev-stamp: requirements-dev.txt .venv/.core-stamp
+	@echo 'Installing the packages of requirements-dev.txt into .venv ...'
+	@$(PIP_INSTALL) --quiet -r requirements-dev.txt || { $(INSTALL_FAILED); }
+	@touch $@
+
+INSTALL_FAILED = echo 'make: the installation failed, see above; mend the network or the disk and run make again, or "rm -r .venv" first'; exit 1

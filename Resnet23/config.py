@@ -1,0 +1,289 @@
+"""Paths, constants, and params.yaml as typed, validated objects.
+
+Parameters are read once, by a command's `main`, and passed down. The defaults in the classes below are neutral:
+they are what a preset gets for the keys it does not name, whereas params.yaml names every key and ships a recipe.
+"""
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from Resnet23.errors import InputError
+from Resnet23.files import printable
+
+# All paths are relative to the project, which is the current directory, wherever the package is installed.
+DATA_DIR = Path("data")
+RAW_DIR = DATA_DIR / "raw"
+PROCESSED_DIR = DATA_DIR / "processed"
+FEATURES_DIR = DATA_DIR / "features"
+MODELS_DIR = Path("models")
+REPORTS_DIR = Path("reports")
+FIGURES_DIR = REPORTS_DIR / "figures"
+EXTRAS_DIR = REPORTS_DIR / "extras"
+PRESETS_DIR = Path("presets")
+PARAMS_FILE = Path("params.yaml")
+
+CHECKPOINT_FILE = MODELS_DIR / "resnet23_cifar.pth"
+INSPECTION_FILE = MODELS_DIR / "inspection.npz"
+HISTORY_FILE = REPORTS_DIR / "history.csv"
+RUN_FILE = REPORTS_DIR / "run.json"
+VAL_PREDICTIONS_FILE = REPORTS_DIR / "val_predictions.csv"
+PREDICTIONS_FILE = REPORTS_DIR / "predictions.csv"
+METRICS_FILE = REPORTS_DIR / "metrics.json"
+PAGE_FILE = REPORTS_DIR / "index.html"
+
+# The default task, for people who import the package rather than run the pipeline.
+IMAGE_SIZE = (32, 32)
+BATCH_SIZE = 64
+CLASS_NAMES = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
+NUM_CLASSES = len(CLASS_NAMES)
+# Mean and standard deviation of CIFAR-10's 50,000 training images, per RGB channel, pixels scaled to [0, 1].
+CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
+CIFAR10_STD = (0.2470, 0.2435, 0.2616)
+
+
+class Section(BaseModel):
+    """A part of params.yaml: unknown keys, wrong types, NaN and infinity are refused."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class MaxPerClass(Section):
+    """How many images of each class are kept in each split; None keeps all."""
+
+    train: int | None = Field(500, ge=1)
+    test: int | None = Field(100, ge=1)
+
+
+class DataParams(Section):
+    """Stage 1: which images, from where, how large."""
+
+    dataset: Literal["cifar10", "cifar100", "digits", "folder"] = "cifar10"
+    source: str | None = None
+    image_size: int = Field(32, ge=8, le=1024)
+    resize: Literal["crop", "pad", "stretch"] = "crop"
+    max_per_class: MaxPerClass = MaxPerClass()
+    take: Literal["first", "last"] = "first"
+    test_fraction: float = Field(0.2, gt=0, lt=1)
+
+    @field_validator("max_per_class", mode="before")
+    @classmethod
+    def _same_for_both_splits(cls, value: Any) -> Any:
+        """A plain number, or null, holds for both splits."""
+        if value is None or (isinstance(value, int) and not isinstance(value, bool)):
+            return {"train": value, "test": value}
+        return value
+
+
+class FeaturesParams(Section):
+    """Stage 2: the validation split and what to do about bad or leaked images."""
+
+    val_fraction: float = Field(0.1, ge=0, lt=1)
+    on_bad_image: Literal["stop", "skip"] = "stop"
+    max_leaked: int | None = Field(None, ge=0)
+
+
+class ModelParams(Section):
+    """Which network, how wide, how much dropout."""
+
+    name: str = "resnet23"
+    width: int = Field(64, ge=1, le=1024)
+    dropout: float = Field(0.1, ge=0, lt=1)
+    final_dropout: float = Field(0.2, ge=0, lt=1)
+
+
+class ColorJitterParams(Section):
+    """Largest changes of brightness, contrast, saturation (factors 1 +- x) and hue (turns, at most 0.5)."""
+
+    probability: float = Field(0.0, ge=0, le=1)
+    brightness: float = Field(0.2, ge=0, le=1)
+    contrast: float = Field(0.2, ge=0, le=1)
+    saturation: float = Field(0.2, ge=0, le=1)
+    hue: float = Field(0.1, ge=0, le=0.5)
+
+
+class AffineParams(Section):
+    """Largest rotation in degrees and largest shift as a fraction of the image's side."""
+
+    probability: float = Field(0.0, ge=0, le=1)
+    degrees: float = Field(15.0, ge=0, le=180)
+    translate: float = Field(0.1, ge=0, le=1)
+
+
+class AugmentParams(Section):
+    """Random changes of the training images; every one is off by default."""
+
+    flip: bool = False
+    crop_padding: int = Field(0, ge=0)
+    crop_mode: Literal["reflect", "zero"] = "reflect"
+    cutout: int = Field(0, ge=0)
+    color_jitter: ColorJitterParams = ColorJitterParams()
+    affine: AffineParams = AffineParams()
+
+
+class TrainParams(Section):
+    """Stage 3: the recipe."""
+
+    task: Literal["multiclass"] | None = None
+    epochs: int = Field(20, ge=1)
+    batch_size: int = Field(64, ge=1)
+    optimizer: str = "adam"
+    learning_rate: float = Field(1e-3, gt=0)
+    momentum: float = Field(0.9, ge=0, lt=1)
+    weight_decay: float = Field(0.0, ge=0)
+    schedule: str = "constant"
+    label_smoothing: float = Field(0.0, ge=0, lt=1)
+    augment: AugmentParams = AugmentParams()
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+
+
+class PredictParams(Section):
+    """Stage 4: how prediction runs; it changes no result."""
+
+    batch_size: int = Field(256, ge=1)
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+
+
+class PlotsParams(Section):
+    """Stage 5: how the figures look."""
+
+    dpi: int = Field(120, ge=50, le=600)
+    examples: int = Field(24, ge=4, le=100)
+
+
+class TrackingParams(Section):
+    """The experiment tracker; in no stage's parameters, so that changing it reruns nothing."""
+
+    enabled: bool = True
+    experiment: str = Field("resnet23", min_length=1)
+
+
+class Params(Section):
+    """The whole of params.yaml."""
+
+    seed: int = Field(0, ge=0, lt=2**32)
+    data: DataParams = DataParams()
+    features: FeaturesParams = FeaturesParams()
+    model: ModelParams = ModelParams()
+    train: TrainParams = TrainParams()
+    predict: PredictParams = PredictParams()
+    plots: PlotsParams = PlotsParams()
+    tracking: TrackingParams = TrackingParams()
+
+
+def load_params(
+    file: str | Path = PARAMS_FILE, preset: str | None = None, assignments: Sequence[str] | None = None
+) -> Params:
+    """Read a parameter file, lay a preset's sections over it, apply `key=value` assignments, and validate.
+
+    Raises InputError naming the file and every wrong key at once.
+    """
+    merged, origin = merge_params(file, preset, assignments)
+    try:
+        return Params.model_validate(merged)
+    except ValidationError as error:
+        raise InputError(f"{origin}: " + "; ".join(_describe(error))) from None
+
+
+def merge_params(
+    file: str | Path = PARAMS_FILE, preset: str | None = None, assignments: Sequence[str] | None = None
+) -> tuple[dict[str, Any], str]:
+    """The parameters before validation, and the names of the places they came from, for messages."""
+    merged = read_yaml(file)
+    origins = [printable(file)]
+    if preset is not None:
+        merged.update(read_yaml(preset_file(preset)))
+        origins.append(printable(preset_file(preset)))
+    for assignment in assignments or ():
+        _assign(merged, assignment)
+    if assignments:
+        origins.append("--set")
+    return merged, " + ".join(origins)
+
+
+def preset_file(name: str) -> Path:
+    """The file of a preset. Raises InputError listing the presets when there is none of that name."""
+    names = sorted(path.stem for path in PRESETS_DIR.glob("*.yaml"))
+    if name not in names:
+        raise InputError(f"preset {name!r} does not exist in {PRESETS_DIR}/; {suggest(name, names)}")
+    return PRESETS_DIR / f"{name}.yaml"
+
+
+def read_yaml(file: str | Path) -> dict[str, Any]:
+    """Read a YAML 1.2 mapping (DVC writes 1e-05, which YAML 1.1 would read as a string)."""
+    try:
+        text = Path(file).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise InputError(f"{printable(file)}: no such file; run this in a project's folder, or name one with --params") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{printable(file)}: cannot be read ({error}); expected a UTF-8 text file") from None
+    value = _parse_yaml(text, printable(file))
+    if not isinstance(value, dict):
+        raise InputError(f"{printable(file)}: found {type(value).__name__}, expected a mapping of sections such as train:")
+    return value
+
+
+def suggest(name: str, known: Sequence[str]) -> str:
+    """A hint for a misspelt name: the nearest known one, else all of them."""
+    nearest = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {nearest[0]}?" if nearest else f"known: {', '.join(known)}"
+
+
+def _parse_yaml(text: str, origin: str) -> Any:
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" at line {mark.line + 1}" if mark else ""
+        problem = (getattr(error, "problem", None) or str(error)).splitlines()[0]
+        raise InputError(f"{origin}: not valid YAML{where}: {problem}") from None
+
+
+def _assign(params: dict[str, Any], assignment: str) -> None:
+    """Apply one `section.key=value`; the value is read as YAML, exactly as in params.yaml."""
+    key, equals, text = assignment.partition("=")
+    if not equals or not key:
+        raise InputError(f"--set {assignment}: expected KEY=VALUE, as in train.epochs=3")
+    *parents, last = key.split(".")
+    section = params
+    for parent in parents:
+        section = section.setdefault(parent, {})
+        if not isinstance(section, dict):
+            raise InputError(f"--set {assignment}: {parent} is not a section of the parameters")
+    section[last] = _parse_yaml(text, f"--set {key}")
+
+
+def _describe(error: ValidationError) -> Iterator[str]:
+    """One phrase for each wrong key: the key, what was found, what was expected."""
+    for item in error.errors():
+        key = ".".join(str(part) for part in item["loc"])
+        if item["type"] == "extra_forbidden":
+            yield f"{key}: unknown key, {suggest(str(item['loc'][-1]), _known_keys(item['loc'][:-1]))}"
+        else:
+            expected = item["msg"].replace("Input should be", "expected").replace(" or instance of ", " or ")
+            yield f"{key}: found {item['input']!r}, {expected}"
+
+
+def _known_keys(location: Sequence[int | str]) -> list[str]:
+    """The keys that the section at `location` has."""
+    section: Any = Params
+    for part in location:
+        section = section.model_fields[part].annotation
+    return list(section.model_fields)
+
+
+def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested mapping as one level of dotted keys, as in {"train.epochs": 20}."""
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            flat.update(flatten(value, f"{prefix}{key}."))
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -1,0 +1,135 @@
+"""Images for PyTorch: from class folders one by one, or from the feature arrays in batches."""
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+from torchvision.transforms import v2
+
+from Resnet23.config import CIFAR10_MEAN, CIFAR10_STD, FEATURES_DIR, IMAGE_SIZE
+from Resnet23.errors import InputError
+from Resnet23.files import printable
+from Resnet23.images import IMAGE_SUFFIXES, decode_image
+
+
+class CIFARCustomDataset(Dataset[tuple[Any, int]]):
+    """Images in class folders: `root_dir/<class>/<image>`, as the download stage writes them.
+
+    Classes are the names of the sub-folders in sorted order, and the place in that order is the label. The images of a
+    class come in the order of their names. Each is read as RGB (alpha laid on white, EXIF orientation applied).
+    Hidden folders and files that are no images are passed over.
+
+    Attributes: `classes` (names), `image_paths`, `labels` and its alias `targets` (one integer for each image).
+    An item is (transform(image), label); without a transform the image is a PIL image.
+    Raises InputError when the folder is missing or holds no class with images.
+    """
+
+    def __init__(self, root_dir: str | Path, transform: Callable[[Image.Image], Any] | None = None) -> None:
+        self.root_dir = Path(root_dir)
+        self.transform = transform
+        if not self.root_dir.is_dir():
+            raise InputError(f"{printable(root_dir)}: no such folder; expected <class>/<image> in it (make data makes one)")
+        folders = sorted(path for path in self.root_dir.iterdir() if path.is_dir() and not path.name.startswith("."))
+        self.classes = [printable(folder.name) for folder in folders]
+        self.image_paths: list[Path] = []
+        self.labels: list[int] = []
+        for label, folder in enumerate(folders):
+            paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+            self.image_paths += paths
+            self.labels += [label] * len(paths)
+        if not self.image_paths:
+            raise InputError(f"{printable(root_dir)}: found no images; expected <class>/<image>, such as cat/00000.png")
+
+    @property
+    def targets(self) -> list[int]:
+        return self.labels
+
+    def __len__(self) -> int:
+        return len(self.image_paths)
+
+    def __getitem__(self, index: int) -> tuple[Any, int]:
+        image = decode_image(self.image_paths[index])
+        return (self.transform(image) if self.transform else image), self.labels[index]
+
+
+class FeatureDataset(Dataset[tuple[Tensor, int]]):
+    """Rows of the memory-mapped feature arrays; nothing is read before it is asked for.
+
+    `images` (M, H, W, 3) uint8 and `targets` (M,) are whole arrays, `rows` chooses and orders what the data set holds.
+    An item is (normalised image (3, H, W) float, label); the training engine takes raw batches and augments those.
+    """
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        targets: np.ndarray,
+        mean: Sequence[float],
+        std: Sequence[float],
+        rows: np.ndarray | None = None,
+    ) -> None:
+        self.images = images
+        self.rows = np.arange(len(images)) if rows is None else rows  # (N,)
+        self.targets = targets[self.rows]  # (N,) int64
+        self.mean, self.std = tuple(mean), tuple(std)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        images, targets = self.raw_batch(np.asarray([index]))
+        return normalize(to_unit_range(images), self.mean, self.std)[0], int(targets[0])
+
+    def raw_batch(self, positions: np.ndarray) -> tuple[Tensor, Tensor]:
+        """The images (B, 3, H, W) uint8, channels last in memory, and targets (B,) at `positions` of this data set."""
+        images = torch.from_numpy(self.images[self.rows[positions]])  # (B, H, W, 3), a copy
+        return images.permute(0, 3, 1, 2), torch.from_numpy(self.targets[positions])
+
+
+def to_unit_range(images: Tensor) -> Tensor:
+    """Pixels 0..255 uint8 -> 0..1 float."""
+    return images.float() / 255
+
+
+def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
+    """Subtract the mean and divide by the standard deviation of each channel; images (N, 3, H, W) in [0, 1]."""
+    mean_, std_ = (torch.tensor(value, device=images.device, dtype=images.dtype) for value in (mean, std))
+    return (images - mean_.view(1, 3, 1, 1)) / std_.view(1, 3, 1, 1)
+
+
+def get_default_transform() -> v2.Compose:
+    """PIL image -> normalised tensor (3, 32, 32), for validation, test and prediction.
+
+    Mean and standard deviation are those of features.json, else the published ones of CIFAR-10.
+    """
+    mean, std = _channel_statistics()
+    resize = v2.Resize(IMAGE_SIZE, interpolation=v2.InterpolationMode.BICUBIC, antialias=True)
+    return v2.Compose([resize, v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean, std)])
+
+
+def get_train_transform() -> v2.Compose:
+    """The default transform after random changes of the image: flip, colour jitter, turn and shift.
+
+    For training images only. It draws from PyTorch's global generator.
+    """
+    jitter = v2.ColorJitter(brightness=0.2, contrast=0.2, saturation=0.2, hue=0.1)
+    changes = [
+        v2.RandomHorizontalFlip(),
+        v2.RandomApply([jitter], p=0.5),
+        v2.RandomAffine(degrees=15, translate=(0.1, 0.1), interpolation=v2.InterpolationMode.BILINEAR),
+    ]
+    return v2.Compose([*changes, *get_default_transform().transforms])
+
+
+def _channel_statistics() -> tuple[Sequence[float], Sequence[float]]:
+    """Mean and standard deviation of the training images per channel."""
+    file = FEATURES_DIR / "features.json"
+    if not file.exists():
+        return CIFAR10_MEAN, CIFAR10_STD
+    info = json.loads(file.read_text(encoding="utf-8"))
+    return info["mean"], info["std"]

@@ -1,0 +1,31 @@
+"""Errors whose text is written for the user, and the exit code of each kind."""
+
+
+class Resnet23Error(Exception):
+    """A failure with a one-line explanation: what was found, what was expected, how to fix it."""
+
+    exit_code = 1
+
+
+class InputError(Resnet23Error):
+    """Bad input or configuration: the user can mend it."""
+
+    exit_code = 2
+
+
+class IntegrityError(Resnet23Error):
+    """A wrong checksum, or a file that was tampered with or is not what its name says."""
+
+    exit_code = 3
+
+
+class ResourceError(Resnet23Error):
+    """The machine ran out of disk or memory."""
+
+    exit_code = 4
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived. Not an Exception, so that no handler for ordinary failures swallows it."""
+
+    exit_code = 143

@@ -1,0 +1,243 @@
+"""Stage 2: decode the images once, into arrays that a trainer can map into memory.
+
+Checks every file against the manifest, finds duplicates, holds out a validation split, and measures mean and standard
+deviation of the images that are trained on. Writes data/features as arrays.py describes it.
+"""
+
+import json
+import math
+import textwrap
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from loguru import logger
+
+from Resnet23.arrays import FILES_FILE, FORMAT, IMAGES_FILE, INFO_FILE, TARGETS_FILE, VERSION
+from Resnet23.command import DebugOption, ParamsOption, PresetOption, SetOption, run_command
+from Resnet23.config import FEATURES_DIR, PARAMS_FILE, PROCESSED_DIR, Params, load_params
+from Resnet23.decoding import decode_images
+from Resnet23.duplicates import find_duplicates
+from Resnet23.errors import InputError
+from Resnet23.files import atomic_path, atomic_write, printable, sha256_file, write_json
+from Resnet23.processed import SPLITS, ManifestRow, read_manifest, restore_folders
+
+NAMED_FILES = 20
+
+
+def make_features(params: Params, processed: Path = PROCESSED_DIR, output: Path = FEATURES_DIR) -> dict[str, Any]:
+    """Decode the class folders of `processed` into the arrays of `output`; give what features.json says of them.
+
+    What `output` held before stays until everything about the new arrays is known. Raises InputError for bad images
+    that are not to be skipped, for classes that cannot be split, and for more leaked images than allowed.
+    """
+    rows = read_manifest(processed)
+    classes = sorted({row.class_name for row in rows})
+    targets, val_indices = label_images(rows, classes, params)
+    with ExitStack() as written:
+        images = {split: written.enter_context(atomic_path(output / split / IMAGES_FILE)) for split in SPLITS}
+        rows, records, skipped = _decode_usable(processed, rows, images, params)
+        if skipped:
+            targets, val_indices = label_images(rows, classes, params)
+        duplicates = _find_duplicates(rows, images, records, params.features.max_leaked)
+        (output / INFO_FILE).unlink(missing_ok=True)
+    _write_rows(output, rows, targets)
+    trained = np.delete(records[: len(targets["train"])], val_indices)
+    mean, std = mean_and_std(trained["sum"], trained["sum_of_squares"], params.data.image_size**2)
+    info = {
+        **_describe(params, classes, targets, val_indices),
+        "mean": mean,
+        "std": std,
+        "val_indices": val_indices.tolist(),
+        "digests": _digests(output),
+        "duplicates": duplicates,
+        "skipped": [{"file": file, "reason": reason} for file, reason in skipped.items()],
+    }
+    _write_info(output / INFO_FILE, info)
+    return info
+
+
+def label_images(
+    rows: Sequence[ManifestRow], classes: Sequence[str], params: Params
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """The targets of each split, (N,) int64, and the sorted rows of the training split held out for validation.
+
+    Raises InputError naming a class without training images, or with too few of them to hold some out.
+    """
+    number = {name: index for index, name in enumerate(classes)}
+    targets = {
+        split: np.array([number[row.class_name] for row in rows if row.split == split], np.int64) for split in SPLITS
+    }
+    for split, found in targets.items():
+        missing = _name_some(classes[index] for index in np.setdiff1d(np.arange(len(classes)), found))
+        if not len(found) or (missing and split == "train"):
+            raise InputError(
+                f"no {split} images of the classes {missing}; add some to the source, then run `make data`"
+            )
+        if missing:
+            logger.warning(f"no test images of the classes {missing}: their metrics will be undefined")
+    return targets, split_validation(targets["train"], classes, params.features.val_fraction, params.seed)
+
+
+def split_validation(targets: np.ndarray, classes: Sequence[str], fraction: float, seed: int) -> np.ndarray:
+    """The sorted rows to hold out: about `fraction` of each class, drawn from `seed`; none for 0.
+
+    Raises InputError naming a class that is too small to have an image on both sides.
+    """
+    from sklearn.model_selection import train_test_split  # here, because it would slow every decoding process down
+
+    if fraction == 0:
+        return np.empty(0, np.int64)
+    counts = np.bincount(targets, minlength=len(classes))
+    try:
+        kept, held_out = train_test_split(
+            np.arange(len(targets)), test_size=fraction, stratify=targets, random_state=seed
+        )
+        sides = [np.bincount(targets[side], minlength=len(classes)) for side in (kept, held_out)]
+        short = np.minimum(*sides) == 0
+    except ValueError:  # a class of one image, or fewer images on one side than there are classes
+        short = counts == counts.min()
+    if short.any():
+        found = _name_some(f"{classes[index]} ({counts[index]})" for index in np.flatnonzero(short))
+        raise InputError(
+            f"features.val_fraction {fraction}: too few training images to hold out some of each class: {found}; "
+            "add images, or set it to 0 to train on all"
+        )
+    return np.sort(held_out)
+
+
+def mean_and_std(sums: np.ndarray, sums_of_squares: np.ndarray, pixels: int) -> tuple[list[float], list[float]]:
+    """Mean and population standard deviation of each channel, levels scaled to [0, 1].
+
+    `sums` and `sums_of_squares` (N, 3) int64 are over the `pixels` of each image. Whole numbers up to the last
+    step, so that the result depends on no order. A constant channel gets 1, as in scikit-learn's StandardScaler:
+    it can be divided by.
+    """
+    count = len(sums) * pixels
+    totals = [int(total) for total in sums.sum(axis=0)]
+    squares = [int(total) for total in sums_of_squares.sum(axis=0)]
+    mean = [total / (255 * count) for total in totals]
+    spread = [count * square - total**2 for total, square in zip(totals, squares, strict=True)]
+    std = [math.sqrt(value) / (255 * count) if value else 1.0 for value in spread]
+    return mean, std
+
+
+def _decode_usable(
+    processed: Path, rows: Sequence[ManifestRow], images: Mapping[str, Path], params: Params
+) -> tuple[Sequence[ManifestRow], np.ndarray, dict[str, str]]:
+    """Decode all images, or all but the bad ones: the rows decoded, their records, and the bad files' reasons."""
+    skipped: dict[str, str] = {}
+    while True:
+        records, bad = decode_images(processed, rows, images, params.data.image_size)
+        if not bad:
+            return rows, records, skipped
+        if params.features.on_bad_image == "stop":
+            named = _name_some(f"{file} ({reason})" for file, reason in bad.items())
+            raise InputError(
+                f"{printable(processed)}: {len(bad)} bad images: {named}; "
+                "run `make data`, or set features.on_bad_image to skip"
+            )
+        logger.warning(f"{len(bad)} bad images are left out; {INFO_FILE} lists them")
+        skipped |= bad
+        rows = [row for row in rows if row.file not in bad]
+
+
+def _find_duplicates(
+    rows: Sequence[ManifestRow], images: Mapping[str, Path], records: np.ndarray, max_leaked: int | None
+) -> dict[str, Any]:
+    """Identical and near-identical pairs. Raises InputError when more than `max_leaked` are the same in both splits."""
+    train, test = (np.load(images[split], mmap_mode="r", allow_pickle=False) for split in SPLITS)
+    duplicates = find_duplicates(train, test, records["digest"], records["hash"], [row.file for row in rows])
+    leaked = duplicates["identical"]["train-test"]
+    if max_leaked is not None and leaked["count"] > max_leaked:
+        pairs = _name_some(" = ".join(pair) for pair in leaked["pairs"])
+        raise InputError(
+            f"{leaked['count']} identical images in train and test, features.max_leaked allows {max_leaked}: {pairs}; "
+            "remove them from the source, or raise the limit"
+        )
+    return duplicates
+
+
+def _write_rows(output: Path, rows: Sequence[ManifestRow], targets: Mapping[str, np.ndarray]) -> None:
+    """Write what belongs to the rows of images.npy: targets and file names."""
+    for split in SPLITS:
+        with atomic_write(output / split / TARGETS_FILE, "wb") as file:
+            np.save(file, targets[split], allow_pickle=False)
+        write_json(output / split / FILES_FILE, [row.file for row in rows if row.split == split])
+
+
+def _describe(
+    params: Params, classes: list[str], targets: Mapping[str, np.ndarray], val_indices: np.ndarray
+) -> dict[str, Any]:
+    """What the images are, and how many of each class are trained on, held out and tested on."""
+    parts = {
+        "train": np.delete(targets["train"], val_indices),
+        "val": targets["train"][val_indices],
+        "test": targets["test"],
+    }
+    per_class = {name: np.bincount(part, minlength=len(classes)).tolist() for name, part in parts.items()}
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "dataset": params.data.dataset,
+        "task": "multiclass",
+        "classes": classes,
+        "image_size": params.data.image_size,
+        "resize": params.data.resize,
+        "counts": {name: len(part) for name, part in parts.items()},
+        "class_counts": {name: dict(zip(classes, counts, strict=True)) for name, counts in per_class.items()},
+    }
+
+
+def _digests(output: Path) -> dict[str, dict[str, str]]:
+    return {
+        split: {
+            "images": sha256_file(output / split / IMAGES_FILE),
+            "targets": sha256_file(output / split / TARGETS_FILE),
+        }
+        for split in SPLITS
+    }
+
+
+def _write_info(path: Path, info: Mapping[str, Any]) -> None:
+    """Write features.json indented, but for the validation rows, which would take a line each."""
+    text = json.dumps({**info, "val_indices": []}, indent=2, ensure_ascii=False, allow_nan=False)
+    indices = textwrap.fill(json.dumps(info["val_indices"]), 120, initial_indent="    ", subsequent_indent="    ")
+    with atomic_write(path) as file:
+        file.write(text.replace('"val_indices": []', f'"val_indices":\n{indices}', 1) + "\n")
+
+
+def _name_some(names: Iterable[str]) -> str:
+    """The first names, and how many more there are."""
+    names = list(names)
+    more = f" and {len(names) - NAMED_FILES} more" if len(names) > NAMED_FILES else ""
+    return ", ".join(names[:NAMED_FILES]) + more
+
+
+def _report(info: Mapping[str, Any]) -> None:
+    """Say in a few lines what was made and what to look at."""
+    counts, duplicates = info["counts"], info["duplicates"]
+    numbers = ", ".join(f"{count:,} {part}" for part, count in counts.items())
+    logger.info(f"{FEATURES_DIR}: {numbers} images of {len(info['classes'])} classes, side {info['image_size']} pixels")
+    for kind, found in duplicates.items():
+        if any(pairs["count"] for pairs in found.values()):
+            listed = ", ".join(f"{where} {pairs['count']:,}" for where, pairs in found.items())
+            logger.info(f"{kind.replace('_', '-')} pairs: {listed}; {INFO_FILE} lists them")
+
+
+def main(
+    params_file: ParamsOption = PARAMS_FILE,
+    preset: PresetOption = None,
+    assignments: SetOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Decode data/processed into the arrays of data/features."""
+    params = load_params(params_file, preset, assignments)
+    restore_folders(PROCESSED_DIR)
+    _report(make_features(params))
+
+
+if __name__ == "__main__":
+    run_command(main)

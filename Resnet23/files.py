@@ -1,0 +1,127 @@
+"""Atomic writes and file hashes.
+
+Every file that the project leaves under data/, models/ or reports/ is written to a temporary name in the same
+folder and then renamed. A reader never sees half a file, and an output that DVC has hard-linked to its cache is
+replaced rather than overwritten, which would corrupt the cached copy.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from Resnet23.errors import InputError, ResourceError
+
+TEMPORARY_PREFIX = ".writing-"
+CHUNK_BYTES = 1 << 20
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`; rename it to `path` when the block ends without an exception.
+
+    Raises ResourceError when the disk is full and InputError when the folder cannot be written to.
+    """
+    path = Path(path)
+    with _storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY_PREFIX, suffix=path.suffix)
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            with open(temporary, "rb+") as written:
+                os.fsync(written.fileno())
+            temporary.chmod(0o666 & ~_umask())  # mkstemp makes private files
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def atomic_write(path: str | Path, mode: str = "w", **options: Any) -> Iterator[IO[Any]]:
+    """Open a temporary file beside `path` for writing; rename it to `path` when the block succeeds.
+
+    `mode` is "w" (UTF-8 text) or "wb"; `options` go to `open`.
+    """
+    if "b" not in mode:
+        options.setdefault("encoding", "utf-8")
+    with atomic_path(path) as temporary, open(temporary, mode, **options) as file:
+        yield file
+
+
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Give an empty temporary folder; put it in the place of the folder `path` when the block succeeds."""
+    path = Path(path)
+    with _storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=TEMPORARY_PREFIX))
+        retired = temporary.with_name(temporary.name + ".old")
+        try:
+            yield temporary
+            temporary.chmod(0o777 & ~_umask())
+            if path.exists():
+                os.replace(path, retired)
+            os.replace(temporary, path)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+            shutil.rmtree(retired, ignore_errors=True)
+
+
+def require_writable(folder: str | Path) -> None:
+    """Make `folder` if it is missing and raise InputError when no file can be written into it.
+
+    For commands that compute for long before they save: a read-only folder is found first, not last.
+    """
+    with _storage_errors(Path(folder)):
+        Path(folder).mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write `value` as indented JSON, atomically. NaN and infinity, which JSON does not know, raise ValueError."""
+    text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    with atomic_write(path) as file:
+        file.write(text + "\n")
+
+
+def sha256_file(path: str | Path) -> str:
+    """The SHA-256 of a file's bytes, as 64 hexadecimal digits, read in pieces of 1 MiB."""
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while chunk := file.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def printable(name: str | Path) -> str:
+    r"""A file name as valid UTF-8: bytes that are not UTF-8 become \xNN, so that it fits into a CSV or a message."""
+    return os.fsencode(name).decode("utf-8", "backslashreplace")
+
+
+@contextmanager
+def _storage_errors(path: Path) -> Iterator[None]:
+    """Turn the operating system's answers about storage into errors that name the file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise ResourceError(f"{printable(path)}: the disk is full; free some space and run the command again") from error
+        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+            reason = os.strerror(error.errno).lower()
+            raise InputError(f"{printable(path)}: cannot be written ({reason}); make the folder writable") from error
+        raise
+
+
+def _umask() -> int:
+    """The process's file mode mask, which can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

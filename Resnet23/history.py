@@ -1,0 +1,73 @@
+"""reports/history.csv: one row per epoch of the training."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from Resnet23.config import HISTORY_FILE
+from Resnet23.errors import InputError
+from Resnet23.files import printable
+
+COLUMNS = (
+    "epoch",
+    "train_loss",
+    "train_accuracy",
+    "val_loss",
+    "val_accuracy",
+    "learning_rate",
+    "seconds",
+    "images_per_second",
+    "data_wait",
+)
+EMPTY_WITHOUT_VALIDATION = ("val_loss", "val_accuracy")
+
+History = Mapping[str, Sequence[float] | np.ndarray]  # column -> one value per epoch; NaN where there is none
+
+
+def read_history(path: str | Path = HISTORY_FILE) -> dict[str, np.ndarray]:
+    """The columns as float arrays, one value per epoch. Raises InputError naming the line of a wrong cell."""
+    try:
+        with Path(path).open(encoding="utf-8", newline="") as file:
+            reader = csv.reader(file, strict=True)
+            header = next(reader, [])
+            rows = [(reader.line_num, row) for row in reader]
+    except FileNotFoundError:
+        raise InputError(f"{printable(path)}: no such file; `make train` writes it") from None
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{printable(path)}: cannot be read ({error}); expected a CSV file in UTF-8") from None
+    if tuple(header) != COLUMNS or not rows:
+        raise InputError(f"{printable(path)}: expected the columns {','.join(COLUMNS)} and a row for each epoch")
+    values = np.array([_parse_row(path, line, row) for line, row in rows])  # (epochs, columns)
+    return dict(zip(COLUMNS, values.T, strict=True))
+
+
+def has_validation(history: History) -> bool:
+    """Whether every epoch was validated."""
+    accuracy = np.asarray(history.get("val_accuracy", [np.nan]), dtype=float)
+    return not np.isnan(accuracy).any()
+
+
+def best_epoch(history: History) -> int:
+    """The row of the epoch whose weights were kept.
+
+    The highest validation accuracy, of equals the lowest validation loss, of those the first; without validation
+    the last epoch.
+    """
+    if not has_validation(history):
+        return len(history["train_loss"]) - 1
+    order = np.lexsort((history["val_loss"], -np.asarray(history["val_accuracy"], dtype=float)))
+    return int(order[0])
+
+
+def _parse_row(path: str | Path, line: int, row: Sequence[str]) -> list[float]:
+    try:
+        cells = dict(zip(COLUMNS, row, strict=True))
+        return [
+            float("nan") if not cell and name in EMPTY_WITHOUT_VALIDATION else float(cell)
+            for name, cell in cells.items()
+        ]
+    except ValueError as error:
+        expected = f"expected {len(COLUMNS)} numbers"
+        raise InputError(f"{printable(path)}: line {line}: {error}; {expected}") from None

@@ -1,0 +1,131 @@
+"""Checkpoints that rebuild their model: self-describing, atomic, strict, and loaded without running any code."""
+
+import io
+import pickle
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from Resnet23.errors import InputError, IntegrityError
+from Resnet23.files import atomic_write, printable
+from Resnet23.modeling.zoo import create_model
+
+FORMAT = "resnet23-checkpoint"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Preprocessing:
+    """How an image becomes the network's input: size in pixels, resize rule, channel mean and std in [0, 1]."""
+
+    image_size: int
+    resize: str
+    mean: list[float]
+    std: list[float]
+
+
+@dataclass(frozen=True)
+class Decision:
+    """Values fitted on validation images, None where there are none: temperature divides the logits."""
+
+    thresholds: list[float] | None = None
+    temperature: float | None = None
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything that is needed to use a trained network, as plain values and tensors."""
+
+    state_dict: dict[str, Tensor]
+    model: dict[str, Any]  # the arguments of create_model: name, width, ...
+    classes: list[str]
+    preprocessing: Preprocessing
+    decision: Decision
+    task: str
+    params: dict[str, Any]  # params.yaml as the training saw it
+    git_revision: str | None
+
+    def build_model(self) -> nn.Module:
+        """The network with its weights, in evaluation mode. Raises IntegrityError when weights and network differ."""
+        return build_model(self.model, len(self.classes), self.state_dict)
+
+
+def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
+    """Write a checkpoint atomically. Equal contents give equal bytes, whatever the file's name."""
+    content = {"format": FORMAT, "version": VERSION} | asdict(checkpoint)
+    content["state_dict"] = {key: value.cpu().contiguous() for key, value in checkpoint.state_dict.items()}
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    with atomic_write(path, "wb") as file:
+        file.write(buffer.getbuffer())
+
+
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """Read a checkpoint of this project.
+
+    Raises InputError when there is no such file, and IntegrityError when it is truncated, not a checkpoint of this
+    project or version, or holds anything but plain values and tensors.
+    """
+    content = _load_plain(path)
+    found = (content.get("format"), content.get("version"))
+    if found != (FORMAT, VERSION):
+        raise IntegrityError(
+            f"{printable(path)}: found format {found[0]!r} version {found[1]!r}, expected {FORMAT!r} version {VERSION};"
+            " a bare state_dict loads with load_model(path, model=..., classes=...)"
+        )
+    try:
+        fields = {name: content[name] for name in Checkpoint.__dataclass_fields__}
+        fields["preprocessing"] = Preprocessing(**fields["preprocessing"])
+        fields["decision"] = Decision(**fields["decision"])
+    except (KeyError, TypeError) as error:
+        raise IntegrityError(f"{printable(path)}: incomplete checkpoint ({error}); train again with `make train`") from None
+    return Checkpoint(**fields)
+
+
+def load_model(
+    path: str | Path, model: str | Mapping[str, Any] | None = None, classes: Sequence[str] | None = None
+) -> nn.Module:
+    """Rebuild the network of a checkpoint from the file alone, in evaluation mode on the CPU.
+
+    A bare state_dict can be loaded too when `model` (a name, or the keys of params.yaml's section `model`) and
+    `classes` say what it belongs to. Raises InputError or IntegrityError as `load_checkpoint` does.
+    """
+    if model is None or classes is None:
+        return load_checkpoint(path).build_model()
+    options = {"name": model} if isinstance(model, str) else dict(model)
+    content = _load_plain(path)
+    return build_model(options, len(classes), content.get("state_dict", content))
+
+
+def build_model(options: Mapping[str, Any], num_classes: int, state_dict: Mapping[str, Tensor]) -> nn.Module:
+    """Create the network and load the weights, all of them or none."""
+    model = create_model(num_classes=num_classes, **options)
+    try:
+        model.load_state_dict(state_dict)
+    except (RuntimeError, TypeError) as error:
+        details = [line.strip() for line in str(error).splitlines()[1:]]
+        raise IntegrityError(
+            f"the weights do not fit {options.get('name')} with {num_classes} classes: "
+            f"{details[0][:200] if details else error}"
+        ) from None
+    return model.eval()
+
+
+def _load_plain(path: str | Path) -> dict[str, Any]:
+    """Read a file of plain values and tensors; code hidden in it does not run."""
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise InputError(f"{printable(path)}: no such file; train a model with `make train`") from None
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError, KeyError) as error:
+        reason = str(error).splitlines()[0][:150] if str(error) else type(error).__name__
+        raise IntegrityError(
+            f"{printable(path)}: not a readable checkpoint ({reason}); it is truncated, damaged or foreign"
+        ) from None
+    if not isinstance(content, dict):
+        raise IntegrityError(f"{printable(path)}: found {type(content).__name__}, expected a checkpoint's dictionary")
+    return content

@@ -1,0 +1,106 @@
+"""Batched prediction from a network or a checkpoint, in fp32 whatever precision it was trained in."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from Resnet23.dataset import FeatureDataset, normalize, to_unit_range
+from Resnet23.errors import InputError
+from Resnet23.images import load_image
+from Resnet23.modeling.checkpoint import Checkpoint
+from Resnet23.modeling.losses import get_task
+
+
+@torch.inference_mode()
+def predict_logits(
+    model: nn.Module, data: FeatureDataset, batch_size: int, device: torch.device, description: str | None = None
+) -> Tensor:
+    """The logits (N, C) of every image of `data` in order, on the CPU; the model is in evaluation mode afterwards.
+
+    With a `description` a progress bar is shown.
+    """
+    model.eval()
+    starts = range(0, len(data), batch_size)
+    logits = []
+    for start in tqdm(starts, desc=description, unit="batch", disable=True if description is None else None):
+        images, _ = data.raw_batch(np.arange(start, min(start + batch_size, len(data))))
+        inputs = normalize(to_unit_range(images.to(device)), data.mean, data.std)
+        logits.append(model(inputs).float().cpu())
+    return torch.cat(logits)
+
+
+class Classifier:
+    """A checkpoint ready to predict: its network on a device, its preprocessing and its calibration."""
+
+    def __init__(self, checkpoint: Checkpoint, device: torch.device, batch_size: int) -> None:
+        self.checkpoint = checkpoint
+        self.device = device
+        self.batch_size = batch_size
+        self.model = checkpoint.build_model().to(device, memory_format=torch.channels_last)
+
+    @property
+    def classes(self) -> list[str]:
+        return self.checkpoint.classes
+
+    def dataset(self, images: np.ndarray, targets: np.ndarray, rows: np.ndarray | None = None) -> FeatureDataset:
+        """Arrays with this checkpoint's normalisation; images (N, H, W, 3) uint8, targets (N,).
+
+        Raises InputError when the images are not of the size that the network was trained on.
+        """
+        expected = self.checkpoint.preprocessing.image_size
+        if images.shape[1:3] != (expected, expected):
+            raise InputError(f"the images are {images.shape[2]}x{images.shape[1]} pixels, the model expects {expected}x{expected}")
+        return FeatureDataset(images, targets, self.checkpoint.preprocessing.mean, self.checkpoint.preprocessing.std, rows)
+
+    def probabilities(self, data: FeatureDataset, description: str | None = None) -> np.ndarray:
+        """Calibrated probabilities (N, C), float32."""
+        logits = predict_logits(self.model, data, self.batch_size, self.device, description)
+        return calibrated(self.checkpoint.task, logits, self.checkpoint.decision.temperature)
+
+
+def calibrated(task: str, logits: Tensor, temperature: float | None) -> np.ndarray:
+    """Logits (N, C) -> probabilities (N, C) float32, after division by the temperature where there is one."""
+    return get_task(task).activation(logits / (temperature or 1.0)).numpy()
+
+
+@dataclass(frozen=True)
+class FilePrediction:
+    """What a classifier says about one file: probabilities (C,), or the reason why it could not be read."""
+
+    file: Path
+    probabilities: np.ndarray | None
+    error: str | None = None
+
+
+def predict_files(classifier: Classifier, files: Sequence[Path]) -> Iterator[FilePrediction]:
+    """Predict image files in the given order, a batch in memory at a time; unreadable ones give an error row."""
+    for batch in _batches(tqdm(files, desc="predict", unit="image", disable=None), classifier.batch_size):
+        loaded = [_load(file, classifier) for file in batch]
+        images = [image for image in loaded if isinstance(image, np.ndarray)]
+        rows: Iterator[np.ndarray] = iter(())
+        if images:
+            data = classifier.dataset(np.stack(images), np.zeros(len(images), dtype=np.int64))
+            rows = iter(classifier.probabilities(data))
+        for file, image in zip(batch, loaded, strict=True):
+            yield FilePrediction(file, None, image) if isinstance(image, str) else FilePrediction(file, next(rows))
+
+
+def _load(file: Path, classifier: Classifier) -> np.ndarray | str:
+    """The image (S, S, 3) uint8 as the network wants it, or what is wrong with the file."""
+    preprocessing = classifier.checkpoint.preprocessing
+    try:
+        return load_image(file, preprocessing.image_size, preprocessing.resize)
+    except (InputError, OSError) as error:
+        return str(error)
+
+
+def _batches(items: Iterable[Path], size: int) -> Iterator[list[Path]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch

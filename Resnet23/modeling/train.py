@@ -1,0 +1,182 @@
+"""Stage 3: features -> a trained, self-describing checkpoint, its history and what it did on validation."""
+
+import csv
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+
+import numpy as np
+import torch
+from loguru import logger
+from torch import nn
+
+from Resnet23.arrays import Features, read_features
+from Resnet23.command import DebugOption, ParamsOption, PresetOption, SetOption, run_command
+from Resnet23.config import (
+    CHECKPOINT_FILE,
+    HISTORY_FILE,
+    INSPECTION_FILE,
+    PARAMS_FILE,
+    RUN_FILE,
+    VAL_PREDICTIONS_FILE,
+    Params,
+    load_params,
+)
+from Resnet23.dataset import FeatureDataset
+from Resnet23.errors import InputError
+from Resnet23.files import atomic_write, require_writable
+from Resnet23.modeling.checkpoint import Checkpoint, Decision, Preprocessing, save_checkpoint
+from Resnet23.modeling.fit import EpochRecord, FitResult, augmented_batch, epoch_order, fit
+from Resnet23.modeling.inference import calibrated
+from Resnet23.modeling.losses import fit_temperature, get_task
+from Resnet23.modeling.optim import check_names
+from Resnet23.modeling.zoo import check_model_name, create_model
+from Resnet23.predictions import Predictions, write_predictions
+from Resnet23.revision import git_revision
+from Resnet23.tracking import start_run
+
+INSPECTED_IMAGES = 64
+
+
+@dataclass(frozen=True)
+class Training:
+    """What stage 3 leaves: the checkpoint, the course of the training, and what the plots stage wants to see."""
+
+    checkpoint: Checkpoint
+    result: FitResult
+    val_predictions: Predictions
+    inspection: dict[str, np.ndarray]
+
+
+def main(
+    params_file: ParamsOption = PARAMS_FILE,
+    preset: PresetOption = None,
+    assignments: SetOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Train the network that params.yaml describes and keep the epoch that is best on validation."""
+    params = load_params(params_file, preset, assignments)
+    check_model_name(params.model.name)
+    check_names(params.train)
+    for file in (CHECKPOINT_FILE, HISTORY_FILE):
+        require_writable(file.parent)
+    features = read_features()
+    with start_run(params.tracking, params.model_dump(exclude={"tracking"}), {"stage": "train"}) as tracker:
+        training = train(features, params, lambda record: tracker.log_metrics(_metrics(record), step=record.epoch))
+        save(training)
+        tracker.write_run_file(RUN_FILE)
+        tracker.log_metrics({"best_epoch": training.result.best_epoch})
+        tracker.log_artifact(CHECKPOINT_FILE, "models")
+        tracker.log_model(training.checkpoint.build_model(), _example_input(features))
+    best = training.result.history[training.result.best_epoch - 1]
+    accuracy = "not measured" if best.val_accuracy is None else f"{best.val_accuracy:.1%}"
+    logger.info(f"{CHECKPOINT_FILE}: epoch {best.epoch} of {len(training.result.history)}, validation accuracy {accuracy}")
+
+
+def train(features: Features, params: Params, on_epoch: Callable[[EpochRecord], None] = lambda record: None) -> Training:
+    """Train as `params` says on the training rows of `features`, choosing the epoch on the validation rows.
+
+    Raises InputError when params and features contradict each other.
+    """
+    _check(features, params)
+    task = get_task(features.task)
+    torch.manual_seed(params.seed)  # initial weights and dropout
+    model = create_model(num_classes=len(features.classes), **params.model.model_dump())
+    train_data = _dataset(features, features.train_indices)
+    val_data = _dataset(features, features.val_indices) if len(features.val_indices) else None
+
+    def report(record: EpochRecord) -> None:
+        logger.info(_line(record, params.train.epochs))
+        on_epoch(record)
+
+    result = fit(model, train_data, val_data, task, params.train, params.seed, report)
+    temperature = fit_temperature(task, result.validation.logits, result.validation.targets) if val_data else None
+    checkpoint = _checkpoint(features, params, result, temperature)
+    return Training(
+        checkpoint,
+        result,
+        _val_predictions(features, result, temperature),
+        inspect(train_data, checkpoint.build_model(), params),
+    )
+
+
+def save(training: Training) -> None:
+    """Write the checkpoint, the history, the validation predictions and the inspection arrays."""
+    save_checkpoint(CHECKPOINT_FILE, training.checkpoint)
+    write_predictions(VAL_PREDICTIONS_FILE, training.val_predictions)
+    with atomic_write(HISTORY_FILE, newline="") as file:
+        writer = csv.DictWriter(file, [field.name for field in fields(EpochRecord)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(record) for record in training.result.history)
+    with atomic_write(INSPECTION_FILE, "wb") as file:
+        np.savez_compressed(file, **training.inspection)
+
+
+def inspect(data: FeatureDataset, model: nn.Module, params: Params) -> dict[str, np.ndarray]:
+    """The first augmented batch of the training, as the network saw it, and the kernels of its first convolution."""
+    positions = epoch_order(len(data), params.seed, 1)[: params.train.batch_size][:INSPECTED_IMAGES]
+    images, labels = augmented_batch(data, positions, params.train, torch.device("cpu"), (params.seed, 1, 0))
+    pixels = (images * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)  # (B, H, W, 3)
+    convolution = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
+    return {
+        "batch": pixels.numpy(),
+        "labels": labels.numpy(),
+        "kernels": convolution.weight.detach().float().cpu().numpy(),  # (K, 3, h, w)
+    }
+
+
+def _check(features: Features, params: Params) -> None:
+    if params.train.task not in (None, features.task):
+        raise InputError(f"train.task: found {params.train.task}, but the features are labelled for {features.task}")
+    padding, side = params.train.augment.crop_padding, features.image_size
+    if padding >= side:
+        raise InputError(f"train.augment.crop_padding: found {padding}, expected less than the image size, {side}")
+
+
+def _dataset(features: Features, rows: np.ndarray) -> FeatureDataset:
+    return FeatureDataset(features.train.images, features.train.targets, features.mean, features.std, rows)
+
+
+def _checkpoint(features: Features, params: Params, result: FitResult, temperature: float | None) -> Checkpoint:
+    return Checkpoint(
+        state_dict=result.state_dict,
+        model=params.model.model_dump(),
+        classes=features.classes,
+        preprocessing=Preprocessing(features.image_size, features.resize, list(features.mean), list(features.std)),
+        decision=Decision(temperature=temperature),
+        task=features.task,
+        params=params.model_dump(exclude={"predict", "plots", "tracking"}),
+        git_revision=git_revision(),
+    )
+
+
+def _val_predictions(features: Features, result: FitResult, temperature: float | None) -> Predictions:
+    """What the chosen epoch says about the validation images; no rows when there are none."""
+    files = [features.train.files[row] for row in features.val_indices]
+    if result.validation is None:
+        nothing = np.empty((0, len(features.classes)), dtype=np.float32)
+        return Predictions(files, features.classes, np.empty(0, dtype=np.int64), nothing)
+    probabilities = calibrated(features.task, result.validation.logits, temperature)
+    return Predictions(files, features.classes, result.validation.targets.numpy(), probabilities)
+
+
+def _example_input(features: Features) -> np.ndarray:
+    """Two normalised test images (2, 3, H, W) float32: what the network takes."""
+    data = FeatureDataset(features.test.images, features.test.targets, features.mean, features.std)
+    return torch.stack([data[0][0], data[1][0]]).numpy()
+
+
+def _metrics(record: EpochRecord) -> dict[str, float]:
+    """The numbers of an epoch under the names that the tracker shows."""
+    return {name: value for name, value in asdict(record).items() if name != "epoch" and value is not None}
+
+
+def _line(record: EpochRecord, epochs: int) -> str:
+    """An epoch in one line."""
+    line = f"epoch {record.epoch}/{epochs}: training loss {record.train_loss:.3f}, accuracy {record.train_accuracy:.1%}"
+    if record.val_loss is not None:
+        line += f"; validation loss {record.val_loss:.3f}, accuracy {record.val_accuracy:.1%}"
+    return f"{line}; {record.images_per_second:.0f} images/s"
+
+
+if __name__ == "__main__":
+    run_command(main)

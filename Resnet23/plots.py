@@ -1,0 +1,68 @@
+"""Stage 5: the figures in reports/figures and the page reports/index.html, from what the earlier stages left."""
+
+from collections.abc import Callable
+
+from loguru import logger
+from matplotlib.figure import Figure
+
+from Resnet23.charts import (
+    plot_calibration,
+    plot_confusion_matrix,
+    plot_learning_curve,
+    plot_per_class,
+    plot_precision_recall,
+)
+from Resnet23.command import DebugOption, ParamsOption, PresetOption, SetOption, run_command
+from Resnet23.config import FIGURES_DIR, PAGE_FILE, PARAMS_FILE, RUN_FILE, PlotsParams, load_params
+from Resnet23.files import atomic_write
+from Resnet23.galleries import plot_filters, plot_mistakes, plot_samples
+from Resnet23.report import build_page
+from Resnet23.results import Results, read_results
+from Resnet23.theme import Picture, Theme, draw_picture
+from Resnet23.tracking import continue_run
+
+
+def draw_pictures(results: Results, params: PlotsParams) -> list[Picture]:
+    """Every figure, in the order of the page."""
+    predictions, metrics, inspection = results.predictions, results.metrics, results.inspection
+    validation = results.validation if results.validation.files else None
+
+    draws: dict[str, Callable[[Theme], Figure]] = {
+        "learning_curves": lambda theme: plot_learning_curve(results.history, theme),
+        "confusion_matrix": lambda theme: plot_confusion_matrix(predictions, theme),
+        "per_class": lambda theme: plot_per_class(metrics["per_class"], theme),
+        "precision_recall": lambda theme: plot_precision_recall(predictions, metrics, theme),
+        "calibration": lambda theme: plot_calibration(predictions, validation, theme),
+        "mistakes": lambda theme: plot_mistakes(predictions, results.features.test.images, params.examples, theme),
+        "samples": lambda theme: plot_samples(inspection, predictions.classes, params.examples, theme),
+        "filters": lambda theme: plot_filters(inspection.kernels, theme),
+    }
+    return [draw_picture(name, draw, params.dpi) for name, draw in draws.items()]
+
+
+def main(
+    params_file: ParamsOption = PARAMS_FILE,
+    preset: PresetOption = None,
+    assignments: SetOption = None,
+    debug: DebugOption = False,
+) -> None:
+    """Draw the figures and build the report page."""
+    params = load_params(params_file, preset, assignments)
+    results = read_results()
+    pictures = draw_pictures(results, params.plots)
+    figures = [FIGURES_DIR / f"{picture.name}.png" for picture in pictures]
+    for path, picture in zip(figures, pictures, strict=True):
+        with atomic_write(path, "wb") as file:
+            file.write(picture.light)
+    with atomic_write(PAGE_FILE) as file:
+        file.write(build_page(results, params, pictures))
+    with continue_run(params.tracking, RUN_FILE) as tracker:
+        tracker.log_tags({"plots": params.plots.model_dump()})
+        for path in figures:
+            tracker.log_artifact(path, "figures")
+        tracker.log_artifact(PAGE_FILE)
+    logger.info(f"{len(figures)} figures in {FIGURES_DIR}/, the page is {PAGE_FILE}")
+
+
+if __name__ == "__main__":
+    run_command(main)

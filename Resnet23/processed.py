@@ -1,0 +1,169 @@
+"""data/processed: one tar and a manifest, which DVC tracks, and beside them the same images as class folders.
+
+The folders are for people and for later stages; the tar is what travels, because tens of thousands of small files
+would take DVC minutes. `.stamp` holds the SHA-256 of the manifest that the folders were written for: it is removed
+before they change and written last, so that folders of another or of no manifest are never taken for the right ones.
+"""
+
+import csv
+import hashlib
+import io
+import os
+import re
+import tarfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from Resnet23.config import PROCESSED_DIR
+from Resnet23.errors import InputError, IntegrityError
+from Resnet23.files import atomic_folder, atomic_path, atomic_write, printable, sha256_file
+
+ARCHIVE = "images.tar"
+MANIFEST = "manifest.csv"
+STAMP = ".stamp"
+SPLITS = ("train", "test")
+IMAGE_NAME = re.compile(r"\d{5,}\.png")  # the number of an image within its split and class
+HEADER = ("split", "class", "file", "source", "sha256")
+
+
+@dataclass(frozen=True)
+class ManifestRow:
+    """One image: `file` is relative to the processed folder, with forward slashes, as in "train/cat/00000.png"."""
+
+    split: str
+    class_name: str
+    file: str
+    source: str  # where it came from, as in "cifar10/train/00042" or "bees/a photo.jpg"
+    sha256: str  # of the PNG file
+
+
+def read_manifest(folder: Path = PROCESSED_DIR) -> list[ManifestRow]:
+    """The rows of manifest.csv: training images first, then by class name and number, the order of all arrays.
+
+    The classes in order are the sorted class names. Raises InputError when there is no manifest and IntegrityError
+    when it is not one that stage 1 wrote.
+    """
+    path = folder / MANIFEST
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            header, *lines = csv.reader(file)
+            rows = [ManifestRow(*line) for line in lines]
+    except FileNotFoundError:
+        raise InputError(f"{printable(path)}: no such file; `make data` writes it") from None
+    except (ValueError, TypeError, csv.Error):  # not UTF-8, no header, a line of another length
+        raise _foreign(path) from None
+    positions = [_position(row) for row in rows]
+    is_ordered = positions == sorted(set(positions))
+    if tuple(header) != HEADER or not rows or not is_ordered or not all(map(_is_well_formed, rows)):
+        raise _foreign(path)
+    return rows
+
+
+def write_processed(images: Iterable[tuple[ManifestRow, bytes]], folder: Path = PROCESSED_DIR) -> list[ManifestRow]:
+    """Write PNG files and their rows, given in the order of `file`, as tar, manifest and class folders.
+
+    Everything takes its final name after the last image only: when anything fails, what was there before stays.
+    Returns the rows in the manifest's order.
+    """
+    stamp = folder / STAMP
+    with (  # left from the last to the first: folders, tar, manifest
+        atomic_path(folder / MANIFEST) as manifest,
+        atomic_path(folder / ARCHIVE) as archive,
+        atomic_folder(folder / "test") as test,
+        atomic_folder(folder / "train") as train,
+    ):
+        folders = {"train": train, "test": test}
+        with tarfile.open(archive, "w", format=tarfile.GNU_FORMAT, encoding="utf-8") as tar:
+            rows = [_add_image(tar, folders[row.split], row, png) for row, png in images]
+        rows.sort(key=_position)
+        _write_manifest(manifest, rows)
+        stamp.unlink(missing_ok=True)
+    _write_stamp(folder)
+    return rows
+
+
+def restore_folders(folder: Path = PROCESSED_DIR) -> None:
+    """Extract the tar into the class folders, unless they already are those of the manifest.
+
+    Raises IntegrityError when the tar does not hold exactly the manifest's files.
+    """
+    stamp = folder / STAMP
+    expected = {row.file: row for row in read_manifest(folder)}
+    current = stamp.is_file() and stamp.read_text() == sha256_file(folder / MANIFEST)
+    if current and all((folder / split).is_dir() for split in SPLITS):
+        return
+    with atomic_folder(folder / "test") as test, atomic_folder(folder / "train") as train:
+        _extract(folder / ARCHIVE, expected, {"train": train, "test": test})
+        stamp.unlink(missing_ok=True)
+    _write_stamp(folder)
+
+
+def _add_image(tar: tarfile.TarFile, folder: Path, row: ManifestRow, png: bytes) -> ManifestRow:
+    """Write one image into its folder and into the tar, whose header says nothing of when and by whom."""
+    member = tarfile.TarInfo(row.file)
+    member.size = len(png)
+    tar.addfile(member, io.BytesIO(png))
+    _write_image(folder, row, png)
+    return row
+
+
+def _write_image(folder: Path, row: ManifestRow, png: bytes) -> None:
+    # Plain strings, because pathlib would make up a third of the time for 60,000 small files.
+    parent = os.path.join(folder, row.class_name)
+    if not os.path.isdir(parent):
+        os.mkdir(parent)
+    with open(os.path.join(parent, row.file.rpartition("/")[2]), "wb") as file:
+        file.write(png)
+
+
+def _extract(archive: Path, expected: dict[str, ManifestRow], folders: dict[str, Path]) -> None:
+    """Write the members of the tar to `folders`; they must be the expected files, no more and no fewer."""
+    remaining = dict(expected)
+    try:
+        with tarfile.open(archive, "r:") as tar:
+            for member in tar:
+                row = remaining.pop(member.name, None)
+                png = tar.extractfile(member).read() if row and member.isreg() else b""
+                if row is None or hashlib.sha256(png).hexdigest() != row.sha256:
+                    raise _foreign(archive)
+                _write_image(folders[row.split], row, png)
+    except FileNotFoundError:
+        raise InputError(f"{printable(archive)}: no such file; `make data` writes it, `dvc pull` fetches it") from None
+    except tarfile.TarError:
+        raise _foreign(archive) from None
+    if remaining:
+        raise _foreign(archive)
+
+
+def _write_manifest(path: Path, rows: list[ManifestRow]) -> None:
+    with open(path, "w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(HEADER)
+        writer.writerows((row.split, row.class_name, row.file, row.source, row.sha256) for row in rows)
+
+
+def _position(row: ManifestRow) -> tuple[bool, str, int, str]:
+    """Sorts rows into the manifest's order; the length of the name puts image 100000 after image 99999."""
+    return row.split != "train", row.class_name, len(row.file), row.file
+
+
+def _write_stamp(folder: Path) -> None:
+    with atomic_write(folder / STAMP) as file:
+        file.write(sha256_file(folder / MANIFEST))
+
+
+def _is_well_formed(row: ManifestRow) -> bool:
+    """Whether the row names a file inside its class folder, and so can be read and written without further checks."""
+    name, number = row.class_name, row.file.rpartition("/")[2]
+    return (
+        row.split in SPLITS
+        and name not in ("", "..")
+        and Path(name).name == name  # no separator, no drive
+        and IMAGE_NAME.fullmatch(number) is not None
+        and row.file == f"{row.split}/{name}/{number}"
+    )
+
+
+def _foreign(path: Path) -> IntegrityError:
+    return IntegrityError(f"{printable(path)}: damaged, or of another run than the files beside it; run `make data`")

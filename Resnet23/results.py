@@ -1,0 +1,148 @@
+"""Everything the earlier stages left, read and checked to belong together."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+
+from Resnet23.arrays import Features, read_features
+from Resnet23.config import (
+    HISTORY_FILE,
+    INSPECTION_FILE,
+    METRICS_FILE,
+    PREDICTIONS_FILE,
+    RUN_FILE,
+    VAL_PREDICTIONS_FILE,
+)
+from Resnet23.errors import InputError, IntegrityError
+from Resnet23.files import printable
+from Resnet23.history import read_history
+from Resnet23.predictions import Predictions, read_predictions
+
+MAKERS = {
+    HISTORY_FILE: "train",
+    INSPECTION_FILE: "train",
+    VAL_PREDICTIONS_FILE: "train",
+    PREDICTIONS_FILE: "predict",
+    METRICS_FILE: "predict",
+}
+METRICS = ("train_accuracy", "accuracy", "balanced_accuracy", "precision", "recall", "f1", "mAP", "loss", "ece")
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """What the training looked like from inside."""
+
+    batch: np.ndarray  # (N, H, W, 3) uint8, augmented training images as the network saw them
+    labels: np.ndarray  # (N,) int64
+    kernels: np.ndarray  # (K, 3, h, w) float32, of the first layer
+
+
+@dataclass(frozen=True)
+class Results:
+    """One run of the pipeline."""
+
+    features: Features
+    history: dict[str, np.ndarray]
+    inspection: Inspection
+    predictions: Predictions  # of the test split, in its order
+    validation: Predictions  # without rows when there is no validation split
+    metrics: dict[str, Any]
+    run: dict[str, Any]  # run_id, experiment, store; empty when the training was not tracked
+
+
+def read_results() -> Results:
+    """Read the files of the project in the current directory.
+
+    Raises InputError when one is missing, with the command that makes it, or when they are of different runs.
+    """
+    for path, stage in MAKERS.items():
+        if not path.exists():
+            raise InputError(f"{printable(path)}: no such file; `make {stage}` writes it")
+    results = Results(
+        read_features(),
+        read_history(HISTORY_FILE),
+        read_inspection(INSPECTION_FILE),
+        read_predictions(PREDICTIONS_FILE),
+        read_predictions(VAL_PREDICTIONS_FILE),
+        read_metrics(METRICS_FILE),
+        _read_json(RUN_FILE) if RUN_FILE.exists() else {},
+    )
+    _check_classes(results)
+    _check_run(results)
+    return results
+
+
+def read_metrics(path: Path) -> dict[str, Any]:
+    """The numbers of metrics.json; raises InputError when one is missing."""
+    metrics = _read_json(path)
+    missing = [name for name in METRICS if not isinstance(metrics.get(name), int | float)]
+    if missing or not isinstance(metrics.get("per_class"), Mapping):
+        raise InputError(f"{printable(path)}: no number for {', '.join(missing) or 'per_class'}; run `make predict`")
+    return metrics
+
+
+def read_inspection(path: Path) -> Inspection:
+    """The arrays of inspection.npz; raises IntegrityError when it holds anything else, such as a pickle."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            inspection = Inspection(arrays["batch"], arrays["labels"], arrays["kernels"])
+    except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
+        raise IntegrityError(f"{printable(path)}: not the arrays of a training ({error}); run `make train`") from None
+    batch, kernels = inspection.batch, inspection.kernels
+    well_formed = batch.ndim == kernels.ndim == 4 and batch.dtype == np.uint8 and len(batch) == len(inspection.labels)
+    if not well_formed:
+        raise IntegrityError(
+            f"{printable(path)}: found a batch {batch.shape} of {batch.dtype} and kernels {kernels.shape}, "
+            "expected (N, H, W, 3) of uint8 and (K, 3, h, w); run `make train`"
+        )
+    return inspection
+
+
+def _check_classes(results: Results) -> None:
+    """Every file must be about the classes of the features, in the same order."""
+    expected = results.features.classes
+    found = {
+        PREDICTIONS_FILE: results.predictions.classes,
+        VAL_PREDICTIONS_FILE: results.validation.classes,
+        METRICS_FILE: list(results.metrics["per_class"]),
+    }
+    for path, classes in found.items():
+        if classes != expected:
+            raise InputError(
+                f"{printable(path)}: found the classes {_listing(classes)}, expected those of the features, "
+                f"{_listing(expected)}; run `make {MAKERS[path]}`"
+            )
+
+
+def _check_run(results: Results) -> None:
+    """The predictions must be of the test images, and the metrics of the predictions."""
+    predictions, test = results.predictions, results.features.test
+    if predictions.files != test.files or not np.array_equal(predictions.labels, test.targets):
+        raise InputError(f"{printable(PREDICTIONS_FILE)}: not of the test images in the features; run `make predict`")
+    accuracy = float((predictions.predicted == predictions.labels).mean())
+    if abs(accuracy - results.metrics["accuracy"]) > 1e-6:
+        raise InputError(
+            f"{printable(METRICS_FILE)}: found accuracy {results.metrics['accuracy']:.4f}, but "
+            f"{printable(PREDICTIONS_FILE)} has {accuracy:.4f}; run `make predict`"
+        )
+
+
+def _listing(classes: list[str]) -> str:
+    return ", ".join(classes[:5]) + (f" and {len(classes) - 5} more" if len(classes) > 5 else "")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{printable(path)}: not valid JSON ({error}); run the pipeline again") from None
+    if not isinstance(value, dict):
+        raise InputError(
+            f"{printable(path)}: found {type(value).__name__}, expected a JSON object; run the pipeline again"
+        )
+    return value

@@ -1,0 +1,90 @@
+"""Tar and zip files from elsewhere: members read in memory by name, or all of them extracted safely."""
+
+import lzma
+import stat
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path, PureWindowsPath
+
+from Resnet23.errors import InputError, IntegrityError
+from Resnet23.files import atomic_folder, printable
+
+SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
+DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError)
+
+
+def read_members(path: Path, names: Collection[str]) -> dict[str, bytes]:
+    """The contents of the named files of a tar, compressed or not. Raises IntegrityError when one is missing."""
+    contents = {}
+    with _damage_errors(path), tarfile.open(path) as tar:
+        for member in tar:
+            if member.name in names and member.isreg():
+                contents[member.name] = tar.extractfile(member).read()
+    if missing := sorted(set(names) - set(contents)):
+        raise IntegrityError(f"{printable(path)}: {', '.join(missing)} is not in the archive; get the file again")
+    return contents
+
+
+def extract_archive(path: Path, folder: Path) -> None:
+    """Extract a zip or tar file in the place of `folder`.
+
+    Only plain files and folders that stay inside `folder` are accepted: the whole archive is checked before anything
+    is written. Raises IntegrityError when it is damaged or has another member, InputError when it is no archive.
+    """
+    with _damage_errors(path):
+        if zipfile.is_zipfile(path):
+            _extract_zip(path, folder)
+        elif tarfile.is_tarfile(path):
+            _extract_tar(path, folder)
+        elif path.name.lower().endswith(SUFFIXES):
+            raise IntegrityError(f"{printable(path)}: damaged or truncated archive; get the file again")
+        else:
+            raise InputError(f"{printable(path)}: not an archive; expected one of {', '.join(SUFFIXES)}")
+
+
+def _extract_zip(path: Path, folder: Path) -> None:
+    with zipfile.ZipFile(path) as archive:
+        for member in archive.infolist():
+            mode = stat.S_IFMT(member.external_attr >> 16)  # 0 where the archive was made on Windows
+            _check_member(path, member.filename, mode in (0, stat.S_IFREG, stat.S_IFDIR))
+            if member.flag_bits & 1:
+                raise InputError(f"{printable(path)}: encrypted; extract it yourself and name the folder")
+        with atomic_folder(folder) as temporary:
+            for member in archive.infolist():
+                archive.extract(member, temporary)
+
+
+def _extract_tar(path: Path, folder: Path) -> None:
+    with tarfile.open(path) as archive:
+        members = archive.getmembers()
+        for member in members:
+            _check_member(path, member.name, member.isreg() or member.isdir())
+        with atomic_folder(folder) as temporary:
+            archive.extractall(temporary, members, filter="data")
+
+
+def _check_member(path: Path, name: str, is_plain: bool) -> None:
+    parts = PureWindowsPath(name)  # knows both kinds of slashes, and drives
+    if parts.root or parts.is_absolute() or ".." in parts.parts:
+        raise IntegrityError(
+            f"{printable(path)}: member {printable(name)!r} would leave the folder; nothing was extracted"
+        )
+    if not is_plain:
+        raise IntegrityError(
+            f"{printable(path)}: member {printable(name)!r} is neither file nor folder; nothing was extracted"
+        )
+
+
+@contextmanager
+def _damage_errors(path: Path) -> Iterator[None]:
+    """Turn what the decompressors raise into one error that names the archive."""
+    try:
+        yield
+    except DAMAGE as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise IntegrityError(
+            f"{printable(path)}: damaged or truncated archive ({reason}); get the file again"
+        ) from None

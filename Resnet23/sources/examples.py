@@ -1,0 +1,38 @@
+"""What every source of images gives to stage 1, and how a source without a test split gets one."""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from sklearn.model_selection import train_test_split
+
+from Resnet23.errors import InputError
+
+
+@dataclass(frozen=True)
+class Example:
+    """One labelled image, not yet resized. A data set is a list of them in its own order."""
+
+    split: str  # train or test
+    class_name: str
+    source: str  # its name in the data set, as in "cifar10/train/00042"; the same wherever the set was fetched from
+    image: Path | np.ndarray  # a file, or (H, W, 3) uint8
+
+
+def split_examples(examples: Sequence[Example], test_fraction: float, seed: int) -> list[Example]:
+    """Draw the test split: the share `test_fraction` of each class, at least one image and never all of them.
+
+    The order of the examples stays. Raises InputError naming a class that has a single image.
+    """
+    rows_of_class = defaultdict(list)
+    for row, example in enumerate(examples):
+        rows_of_class[example.class_name].append(row)
+    test_rows: set[int] = set()
+    for class_name, rows in rows_of_class.items():
+        if len(rows) < 2:
+            raise InputError(f"class {class_name}: found 1 image, expected at least 2, one to train and one to test")
+        test_size = min(max(1, round(len(rows) * test_fraction)), len(rows) - 1)
+        test_rows.update(train_test_split(rows, test_size=test_size, random_state=seed)[1])
+    return [replace(example, split="test" if row in test_rows else "train") for row, example in enumerate(examples)]

@@ -1,0 +1,44 @@
+"""Say in a few lines what a finished project reached and where to look at it."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from Resnet23.command import DebugOption, run_command
+from Resnet23.config import CHECKPOINT_FILE, FIGURES_DIR, METRICS_FILE, PAGE_FILE
+from Resnet23.errors import InputError
+from Resnet23.files import printable
+
+
+def summarize(folder: Path) -> str:
+    """The test accuracy of the project in `folder`, and the paths of its page, figures and model.
+
+    Raises InputError when the project has no metrics yet.
+    """
+    file = folder / METRICS_FILE
+    try:
+        metrics = json.loads(file.read_text(encoding="utf-8"))
+        accuracy, train_accuracy = metrics["accuracy"], metrics["train_accuracy"]
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{printable(file)}: no metrics to read ({error}); run the pipeline with: dvc repro") from None
+    lines = [
+        f"Test accuracy  {accuracy:.1%} (training images: {train_accuracy:.1%})",
+        f"Report page    {printable(folder / PAGE_FILE)}",
+        f"Figures        {printable(folder / FIGURES_DIR)}",
+        f"Model          {printable(folder / CHECKPOINT_FILE)}",
+    ]
+    return "\n".join(lines)
+
+
+def main(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The project's folder.")] = Path(),
+    debug: DebugOption = False,
+) -> None:
+    """Print what the project in DIR reached and where to look at it."""
+    print(summarize(folder))
+
+
+if __name__ == "__main__":
+    run_command(main)

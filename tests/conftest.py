@@ -1,0 +1,53 @@
+"""What many tests share: a small project to work in, and the official data where somebody has it."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+from Resnet23.config import load_params
+from Resnet23.project import write_params
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+# The real params.yaml, made small enough for a pipeline that takes seconds.
+SHRUNK = [
+    "data.dataset=digits",
+    "data.image_size=8",
+    "data.max_per_class={train: 20, test: 5}",
+    "model.width=4",
+    "train.epochs=2",
+    "train.batch_size=32",
+    "train.device=cpu",
+    "train.precision=fp32",
+    "train.augment.crop_padding=1",
+    "train.augment.cutout=2",
+    "predict.device=cpu",
+    "plots.dpi=50",
+    "plots.examples=4",
+]
+
+
+@pytest.fixture
+def repository() -> Path:
+    """The top folder of the repository."""
+    return REPOSITORY
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty project as the current directory; its params.yaml is the repository's, shrunk."""
+    monkeypatch.chdir(REPOSITORY)
+    write_params(tmp_path / "params.yaml", load_params(assignments=SHRUNK).model_dump(), "tests/conftest.py")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RESNET23_DATA_MIRROR", raising=False)
+    return tmp_path
+
+
+@pytest.fixture
+def mirror() -> Path:
+    """The folder with the official CIFAR files that RESNET23_DATA_MIRROR names; skips the test where there is none."""
+    folder = os.environ.get("RESNET23_DATA_MIRROR")
+    if not folder or not Path(folder).is_dir():
+        pytest.skip("set RESNET23_DATA_MIRROR to a folder with the official CIFAR files to run this test")
+    return Path(folder)

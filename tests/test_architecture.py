@@ -1,0 +1,212 @@
+"""The rules that hold for the whole package: layers, what may be imported where, what code may not do."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from collections.abc import Iterator
+from importlib.metadata import packages_distributions
+
+import pytest
+from package_imports import PACKAGE, ROOT, imported_modules, imported_names, module_files, parse
+
+# An import points to a module with a lower number.
+LAYERS = {
+    0: ["errors", "files", "config", "command", "revision"],
+    1: [
+        "arrays",
+        "augment",
+        "duplicates",
+        "history",
+        "images",
+        "predictions",
+        "processed",
+        "theme",
+        "tracking",
+        "modeling.device",
+        "modeling.losses",
+        "modeling.metrics",
+        "modeling.model23",
+        "modeling.optim",
+        "sources.archive",
+        "sources.download",
+        "sources.examples",
+    ],
+    2: [
+        "dataset",
+        "decoding",
+        "findings",
+        "results",
+        "modeling.zoo",
+        "sources.batches",
+        "sources.digits",
+        "sources.folder",
+        "sources.npm",
+    ],
+    3: ["charts", "galleries", "modeling.checkpoint", "sources.cifar"],
+    4: ["report", "modeling.inference", "sources"],
+    5: ["modeling.fit"],
+    6: ["datadownload", "features", "modeling.train", "modeling.predict", "plots"],
+    7: ["project", "summary"],
+}
+# Within a layer only these: the foundation stands on the errors and the file functions.
+SAME_LAYER = {("files", "errors"), ("config", "errors"), ("config", "files"), ("command", "errors")}
+
+WITHOUT_TORCH = ["plots", "report", "modeling.metrics", "images", "arrays", "predictions", "processed", "features"]
+LINES_OF_A_FUNCTION = 40
+
+MODULES = sorted(module_files().keys() - {"__init__"})
+
+
+def layer_of(module: str) -> int:
+    """The layer that a module is listed in."""
+    return next(layer for layer, modules in LAYERS.items() if module in modules)
+
+
+def in_new_process(program: str, folder) -> dict:
+    """Run a program that prints JSON in a fresh interpreter, with `folder` as its current directory."""
+    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{program}"]
+    result = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300, check=False)
+    assert result.returncode == 0, result.stderr
+    return json.loads(result.stdout)
+
+
+def test_every_module_has_its_layer_and_every_folder_is_a_package():
+    listed = [module for modules in LAYERS.values() for module in modules]
+    assert sorted(listed) == MODULES, "test_architecture.LAYERS and the files of the package differ"
+    for file in module_files().values():
+        assert (file.parent / "__init__.py").is_file()
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_to_lower_layers(module):
+    for imported in imported_modules(module_files()[module]):
+        allowed = layer_of(imported) < layer_of(module) or (module, imported) in SAME_LAYER
+        assert allowed, f"{module} (layer {layer_of(module)}) imports {imported} (layer {layer_of(imported)})"
+
+
+def test_only_tracking_imports_the_tracker():
+    for module, file in module_files().items():
+        libraries = {name.split(".")[0] for name in imported_names(parse(file))}
+        assert module == "tracking" or not libraries & {"mlflow", "dagshub"}, module
+
+
+def test_what_works_on_files_and_figures_needs_no_torch(tmp_path):
+    names = [f"{PACKAGE}.{module}" for module in WITHOUT_TORCH]
+    program = f"""
+import importlib, json
+for name in {names}:
+    importlib.import_module(name)
+print(json.dumps(sorted(sys.modules)))
+"""
+    loaded = set(in_new_process(program, tmp_path))
+    assert f"{PACKAGE}.plots" in loaded
+    assert not loaded & {"torch", "torchvision", "accelerate", "mlflow", "tensorflow"}
+
+
+def test_importing_the_package_does_nothing(tmp_path):
+    program = f"""
+import importlib, json, logging, os, random, signal, warnings
+import accelerate, loguru, matplotlib.pyplot, mlflow, numpy, sklearn.metrics, torch, torchvision  # as they please
+def state():
+    return [
+        repr(logging.getLogger().handlers), repr(loguru.logger), repr(signal.getsignal(signal.SIGTERM)),
+        repr(warnings.showwarning), dict(os.environ), random.getstate()[1][:9], torch.get_num_threads(),
+        numpy.random.get_state()[1].tolist(), torch.random.get_rng_state().tolist(), matplotlib.get_backend(),
+    ]
+before = repr(state())
+for module in {MODULES!r}:
+    importlib.import_module("{PACKAGE}." + module)
+print(json.dumps([before == repr(state()), os.listdir()]))
+"""
+    unchanged, left_behind = in_new_process(program, tmp_path)
+    assert unchanged
+    assert left_behind == []
+
+
+# ----------------------------------------------------------------------------------------------------------------------
+# Calls that are refused, each with an example that has to be found.
+
+REFUSED = {
+    "weights_only=False runs code from the file": "torch.load(path, weights_only=False)",
+    "torch.load without weights_only=True": "torch.load(path)",
+    "allow_pickle=True runs code from the file": "np.load(path, allow_pickle=True)",
+    "pickle.load runs code from the file": "pickle.load(file)",
+    "pickle.loads runs code from the file ": "from pickle import loads",
+    "joblib.load unpickles": "joblib.load(path)",
+    "extractall without a filter writes anywhere": "archive.extractall(folder)",
+    "shell=True splits names with spaces": "subprocess.run(command, shell=True)",
+    "os.system is a shell": "os.system(command)",
+    "eval and exec run text": "eval(text)",
+}
+
+
+def refused_calls(tree: ast.AST) -> Iterator[tuple[int, str]]:
+    """The line and the name of every call or import in `tree` that must not be there."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and node.module in ("pickle", "cloudpickle", "dill"):
+            names = {alias.name for alias in node.names}
+            yield from ((node.lineno, name) for name in names & {"load", "loads"})
+        if isinstance(node, ast.Call):
+            name = ast.unparse(node.func)
+            keywords = {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
+            if is_refused(name, keywords):
+                yield node.lineno, ast.unparse(node)
+
+
+def is_refused(name: str, keywords: dict[str | None, str]) -> bool:
+    """Whether a call of this name with these keyword arguments must not be there."""
+    forbidden = {"weights_only": "False", "allow_pickle": "True", "shell": "True"}
+    return (
+        any(keywords.get(key) == value for key, value in forbidden.items())
+        or bool(re.fullmatch(r"(pickle|cloudpickle|dill|joblib)\.loads?|os\.(system|popen)|eval|exec", name))
+        or (name == "torch.load" and keywords.get("weights_only") != "True")
+        or (name.endswith(".extractall") and "filter" not in keywords)
+    )
+
+
+@pytest.mark.parametrize("example", REFUSED.values(), ids=REFUSED)
+def test_the_gate_finds_what_it_refuses(example):
+    assert list(refused_calls(ast.parse(example)))
+
+
+def test_the_gate_lets_safe_calls_pass():
+    safe = [
+        "torch.load(p, weights_only=True)",
+        "np.load(p)",
+        "json.load(f)",
+        "tar.extractall(p, filter='data')",
+        "run(c)",
+    ]
+    assert not list(refused_calls(ast.parse("\n".join(safe))))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_no_module_makes_a_refused_call(module):
+    assert not list(refused_calls(parse(module_files()[module])))
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_functions_are_short_and_public_ones_explained(module):
+    tree = parse(module_files()[module])
+    assert ast.get_docstring(tree), f"{module} has no docstring"
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_"):
+            assert ast.get_docstring(node), f"{module}.{node.name} has no docstring"
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            lines = node.end_lineno - node.lineno + 1
+            assert lines <= LINES_OF_A_FUNCTION, f"{module}.{node.name} has {lines} lines"
+
+
+def test_every_imported_library_is_a_declared_dependency():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    declared = {re.split(r"[<>=!~\[; ]", line, maxsplit=1)[0].lower() for line in project["dependencies"]}
+    providers = packages_distributions()
+    for module, file in module_files().items():
+        for library in {name.split(".")[0] for name in imported_names(parse(file))}:
+            if library != PACKAGE and library not in sys.stdlib_module_names:
+                names = {name.lower() for name in providers.get(library, [library])}
+                assert names & declared, f"{module} imports {library}, which pyproject.toml does not name"

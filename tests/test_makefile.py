@@ -1,0 +1,141 @@
+"""The commands that people type: the Makefile's targets, and what README says about them."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from package_imports import ROOT
+
+from Resnet23.config import read_yaml
+
+pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
+
+MAKEFILE = (ROOT / "Makefile").read_text(encoding="utf-8")
+TARGETS = set(re.findall(r"^\.PHONY: (.+)$", MAKEFILE, re.MULTILINE))
+TARGETS = {target for line in TARGETS for target in line.split()}
+README = ROOT / "README.md"
+
+
+@pytest.fixture
+def installed(tmp_path: Path) -> Path:
+    """A repository, in a path with a space, whose environment counts as installed."""
+    folder = tmp_path / "my repository"
+    (folder / ".venv" / "bin").mkdir(parents=True)
+    (folder / ".venv" / "bin" / "python").symlink_to(sys.executable)
+    for name in ("Makefile", "pyproject.toml", "requirements.txt", "requirements-dev.txt"):
+        shutil.copy(ROOT / name, folder / name)
+    (folder / ".venv" / ".core-stamp").touch()
+    (folder / ".venv" / ".dev-stamp").touch()
+    return folder
+
+
+def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run make as a user would, without the settings of a make that may have started the tests."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith(("MAKE", "MFLAGS"))}
+    command = ["make", *arguments]
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+def recipe(folder: Path, *arguments: str) -> str:
+    """The commands that make would run."""
+    result = make(folder, "--dry-run", *arguments)
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+def test_make_alone_lists_every_target_with_its_purpose(installed):
+    result = make(installed)
+    assert result.returncode == 0
+    listed = set(re.findall(r"^  ([a-z-]+) +\S", result.stdout, re.MULTILINE))
+    assert listed == TARGETS
+
+
+def test_nothing_is_installed_again_until_the_requirements_change(installed):
+    assert "pip install" not in recipe(installed, "setup")
+    later = os.stat(installed / ".venv" / ".dev-stamp").st_mtime + 10
+    os.utime(installed / "requirements-dev.txt", (later, later))
+    assert "pip install" not in recipe(installed, "setup")
+    assert "-r requirements-dev.txt" in recipe(installed, "lint")
+    os.utime(installed / "pyproject.toml", (later, later))
+    assert "-r requirements.txt" in recipe(installed, "setup")
+
+
+def test_an_unsuitable_python_is_refused_in_one_sentence(installed):
+    shutil.rmtree(installed / ".venv")
+    old = installed / "old python"
+    old.write_text('#!/bin/sh\n[ "$1" = --version ] && echo "Python 3.9.1"\nexit 1\n')
+    old.chmod(0o755)
+    result = make(installed, "setup", "PYTHON='./old python'")
+    assert result.returncode == 2
+    assert "needs Python 3.11 to 3.14" in result.stdout
+    assert "Python 3.9.1" in result.stdout
+    assert not (installed / ".venv").exists()
+
+
+def test_data_looks_at_the_source_again(installed):
+    commands = recipe(installed, "data")
+    assert "dvc repro --single-item --force datadownload" in commands
+    assert commands.rstrip().endswith("dvc repro features")
+
+
+@pytest.mark.parametrize("stage", ["features", "train", "predict", "plots"])
+def test_a_stage_runs_here_or_in_a_presets_own_folder(stage, installed):
+    assert recipe(installed, stage).strip() == f"dvc repro {stage}"
+    commands = recipe(installed, stage, "PRESET=digits")
+    assert 'python -m Resnet23.project "runs/digits" --preset "digits"' in commands
+    assert f'cd "runs/digits" && dvc repro {stage}' in commands
+
+
+def test_features_can_be_forced(installed):
+    assert "dvc repro --single-item --force features" in recipe(installed, "features", "FORCE=1")
+
+
+def test_the_demo_works_in_a_folder_of_its_own(installed):
+    commands = recipe(installed, "demo").splitlines()
+    assert commands[:2] == ["python -m Resnet23.project demo --preset digits", "cd demo && dvc repro"]
+
+
+def readme() -> str:
+    """The text of README.md."""
+    if not README.is_file():
+        pytest.skip("there is no README.md yet")
+    return README.read_text(encoding="utf-8")
+
+
+def code_of(text: str) -> str:
+    """The code blocks and the inline code of a Markdown text."""
+    blocks = re.findall(r"^```[^\n]*\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    blocks += re.findall(r"^(?: {4}[^\n]*\n)+", text, re.MULTILINE)
+    return "\n".join(blocks + re.findall(r"`([^`\n]+)`", text))
+
+
+def test_the_commands_of_the_readme_exist():
+    code = code_of(readme())
+    targets = set(re.findall(r"\bmake ((?!-)[a-z][a-z-]*)", code))
+    assert targets <= TARGETS, f"README names make targets that do not exist: {targets - TARGETS}"
+    assert {"demo", "test"} <= targets
+    stages = set(re.findall(r"\bdvc repro ([a-z]+)", code))
+    assert stages <= set(read_yaml(ROOT / "dvc.yaml")["stages"])
+    for module in re.findall(r"python -m Resnet23\.([a-z0-9_.]+)", code):
+        assert (ROOT / "Resnet23" / (module.replace(".", "/") + ".py")).is_file(), module
+    for preset in re.findall(r"PRESET=([a-z0-9_-]+)", code):
+        assert (ROOT / "presets" / f"{preset}.yaml").is_file(), preset
+
+
+def test_the_links_and_paths_of_the_readme_exist():
+    text = readme()
+    for target in re.findall(r"\]\(([^)#\s]+)", text):
+        assert re.match(r"[a-z]+:", target) or (ROOT / target).exists(), f"README links to {target}"
+    for path in re.findall(r"\b(?:Resnet23|tests|presets|docs)/[\w./-]*\w", code_of(text)):
+        assert (ROOT / path).exists(), f"README names {path}"
+
+
+def test_the_layout_stands():
+    folders = ["data/raw", "data/external", "data/interim", "data/processed", "data/features"]
+    folders += ["models", "notebooks", "references", "reports", "reports/extras", "docs"]
+    missing = [folder for folder in folders if not (ROOT / folder / "README.md").is_file()]
+    assert not missing, f"folders without a README.md, which git therefore may not keep: {missing}"

@@ -1,0 +1,131 @@
+"""The report page: complete, self-contained, accessible, and unmoved by hostile names."""
+
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+from fake_results import write_results
+
+from Resnet23.config import Params
+from Resnet23.findings import gap_finding, headline
+from Resnet23.images import encode_png
+from Resnet23.report import EXPLANATIONS, build_page
+from Resnet23.results import read_results
+from Resnet23.theme import Picture
+
+VOID = {"meta", "link", "img", "source", "br", "hr", "input"}
+CLASSES = ["<b>bold</b>", '"quoted" & co', "plain"]
+
+
+class Page(HTMLParser):
+    """Every element with its attributes, the text, and whether the tags are balanced."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.text = ""
+        self.rows: list[str] = []  # the header cells of the tables' rows
+        self.feed(source)
+
+    def handle_starttag(self, tag, attributes):
+        self.elements.append((tag, dict(attributes)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text += data
+        if self.open and self.open[-1] == "th":
+            self.rows.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+@pytest.fixture
+def source(project):
+    write_results(project, CLASSES)
+    return page_source()
+
+
+def page_source() -> str:
+    """The page about the results in the current directory, with eight tiny pictures for its figures."""
+    light, dark = (encode_png(np.full((2, 2, 3), level, dtype=np.uint8)) for level in (255, 0))
+    pictures = [Picture(name, f"The finding of <{name}>", light, dark) for name in EXPLANATIONS]
+    return build_page(read_results(), Params(), pictures)
+
+
+def test_the_page_loads_nothing_from_outside(source):
+    page = Page(source)
+    assert page.open == []
+    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in page.elements}
+    for _, attributes in page.elements:
+        for name in ("src", "srcset", "href"):
+            if name in attributes:
+                assert attributes[name].startswith(("data:image/", "#"))
+    assert "url(" not in source
+    assert "@import" not in source
+    targets = {attributes.get("id") for _, attributes in page.elements}
+    assert {link["href"].removeprefix("#") for link in page.all("a")} <= targets
+
+
+def test_every_image_is_described_and_every_figure_has_a_dark_twin(source):
+    page = Page(source)
+    assert all(image["alt"] for image in page.all("img"))
+    dark = page.all("source")
+    assert len(dark) == len(page.all("picture")) == len(EXPLANATIONS) == 8
+    assert {f"The finding of <{name}>" for name in EXPLANATIONS} <= {image["alt"] for image in page.all("img")}
+    assert all("prefers-color-scheme: dark" in source["media"] for source in dark)
+    assert {"viewport", "color-scheme"} <= {meta.get("name") for meta in page.all("meta")}
+    assert page.all("html")[0]["lang"] == "en"
+    assert len(page.all("h1")) == 1
+
+
+def test_names_are_escaped(source):
+    page = Page(source)
+    assert not page.all("b")
+    assert "<b>bold</b>" in page.text
+    assert '"quoted" & co' in page.text
+    assert "a <test>" in page.text  # the experiment
+    assert "train/<i>.png" in page.text  # a file that was left out
+
+
+def test_the_page_says_what_the_results_say(source):
+    page, results = Page(source), read_results()
+    assert headline(results.metrics) in page.text
+    assert gap_finding(results.metrics) in page.text
+    for name, scores in results.metrics["per_class"].items():
+        assert name in page.text
+        assert f"{scores['f1']:.3f}" in page.text
+    for text in ("train.learning_rate", "f" * 32, "2 identical"):
+        assert text in page.text
+    assert {"training", "validation", "test", "torch", "torchvision", "numpy", "dvc", "git revision"} <= set(page.rows)
+
+
+def test_the_same_results_give_the_same_page(source):
+    assert page_source() == source
+
+
+def test_without_validation_and_tracking(project):
+    write_results(project, CLASSES, validation=False)
+    (project / "reports/run.json").unlink()
+    page = Page(page_source())
+    assert "not tracked" in page.text
+    assert "validation" not in page.rows
+
+
+@pytest.mark.parametrize(
+    ("train_accuracy", "message"),
+    [(0.99, "far better"), (0.66, "moderate"), (0.61, "carries over"), (0.4, "the easier ones")],
+)
+def test_the_gap_is_put_into_words(train_accuracy, message):
+    assert message in gap_finding({"train_accuracy": train_accuracy, "accuracy": 0.6})
+
+
+def test_chance_is_the_most_frequent_class():
+    metrics = {"accuracy": 0.8, "per_class": {"a": {"support": 30}, "b": {"support": 70}}}
+    assert headline(metrics).startswith("80.0% of 100 test images")
+    assert headline(metrics).endswith("70.0%")
