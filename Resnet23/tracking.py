@@ -349,8 +349,8 @@ def _run_name(params: Mapping[str, Any]) -> str:
 
 
 def _legal(name: str) -> str:
-    """A name that MLflow takes: class names may hold anything, its names only letters, digits and - _ . and spaces."""
-    return re.sub(r"[^\w.\- ]", "_", name)[:MAX_NAME]
+    """A name that MLflow takes: class names may hold anything, its names only letters, digits, spaces and - _ . /"""
+    return re.sub(r"[^\w.\-/ ]", "_", name)[:MAX_NAME]
 
 
 def _batches(entries: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:

@@ -179,24 +179,16 @@ def test_few_images_are_in_memory_at_once(monkeypatch):
     assert started == 40 and most <= 4
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["data.dataset=cifar11"], "data.dataset"),
-        (["data.dataset=folder", "data.source=nowhere"], "nowhere does not exist"),
-        (["data.dataset=cifar10", "data.source=nowhere"], "nowhere: cifar10 is not there"),
-    ],
-)
-def test_bad_input_is_one_line_and_exit_code_2(project, repository, options, message):
-    settings = [part for option in options for part in ("--set", option)]
-    environment = {**os.environ, "PYTHONPATH": str(repository)}
-    script = repository / "Resnet23" / "datadownload.py"
-    done = subprocess.run([sys.executable, script, *settings], capture_output=True, text=True, env=environment)
+def test_bad_input_is_one_line_and_exit_code_2(project, repository):
+    command = [sys.executable, repository / "Resnet23" / "datadownload.py", "--set", "data.source=nowhere"]
+    command += ["--set", "data.dataset=folder"]
+    environment = os.environ | {"PYTHONPATH": str(repository)}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 2
-    assert message in done.stderr and done.stderr.count("\n") == 1
+    assert done.stderr.startswith("error: data.source: nowhere does not exist") and done.stderr.count("\n") == 1
 
 
-def test_the_official_files(project, mirror):
+def test_the_official_files(mirror, project):
     main(assignments=["data.dataset=cifar10", f"data.source={mirror}", "data.image_size=32", "data.max_per_class=50"])
     rows = read_manifest(PROCESSED)
     assert len(rows) == 1000

@@ -2,8 +2,10 @@
 
 import hashlib
 import io
+import os
 import shutil
 import tarfile
+from contextlib import suppress
 
 import pytest
 
@@ -81,6 +83,31 @@ def test_a_failure_midway_leaves_everything_as_it_was(folder):
     with pytest.raises(InputError, match="second image"):
         write_processed(broken(), folder)
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("renames", range(8))
+def test_an_end_between_the_renames_is_noticed(folder, monkeypatch, renames):
+    replace, done = os.replace, []
+
+    def dying_replace(source, target):
+        if len(done) == renames:
+            raise KeyboardInterrupt
+        done.append(target)
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", dying_replace)
+    changed = {file: b"new " + file.encode() for file in FILES}
+    with suppress(KeyboardInterrupt):
+        write_processed([example(file, content) for file, content in changed.items()], folder)
+    monkeypatch.undo()
+    try:
+        restore_folders(folder)
+    except IntegrityError:
+        return  # new tar, old manifest: stage 1 has to run again
+    rows = read_manifest(folder)
+    assert {row.file: row.sha256 for row in rows} == {
+        file: hashlib.sha256(content).hexdigest() for file, content in tree(folder).items()
+    }
 
 
 @pytest.mark.parametrize("loss", ["stamp", "old stamp", "folder"])

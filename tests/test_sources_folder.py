@@ -94,7 +94,7 @@ def test_stray_and_hidden_files_are_counted_in_one_line(tmp_path, log):
 
 def test_a_class_that_is_only_in_test_is_refused_with_the_nearest_name(tmp_path, log):
     make(tmp_path, "train/cat/1.png", "train/dog/1.png", "test/cat/1.png", "test/dogs/1.png")
-    with pytest.raises(InputError, match="class dogs is not in train/; did you mean dog?"):
+    with pytest.raises(InputError, match=r"class dogs is not in train/; did you mean dog\?"):
         read(tmp_path)
 
 

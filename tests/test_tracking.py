@@ -96,7 +96,9 @@ def test_a_run_holds_parameters_under_their_usual_names_metrics_by_epoch_tags_an
     with start_run(TRACKING, RUN_PARAMS, {"stage": "train"}) as tracker:
         for epoch in (1, 2):
             tracker.log_metrics({"train_loss": 1 / epoch, "val_loss": None, "val_accuracy": float("nan")}, step=epoch)
-        tracker.log_metrics({"per_class": {"ants & bees/ü": {"f1": np.float32(0.5)}}, "note": "not a number"})
+        tracker.log_metrics(
+            {"per_class": {"ants & bees: ü": {"f1": np.float32(0.5)}}, "test_f1/cat": 0.25, "note": "text"}
+        )
         tracker.log_tags({"plots": {"dpi": 120}, "long": "x" * 10_000})
         tracker.log_artifact("history.csv", "reports")
 
@@ -104,7 +106,7 @@ def test_a_run_holds_parameters_under_their_usual_names_metrics_by_epoch_tags_an
     expected = {"batch_size": "64", "optimizer": "adam", "learning_rate": "0.001", "epochs": "20", "seed": "0"}
     expected |= {"model.width": "64", "data.dataset": "cifar10", "augment.affine.degrees": "15.0"}
     assert expected.items() <= run.data.params.items()
-    assert run.data.metrics == {"train_loss": 0.5, "per_class.ants _ bees_ü.f1": 0.5}
+    assert run.data.metrics == {"train_loss": 0.5, "per_class.ants _ bees_ ü.f1": 0.5, "test_f1/cat": 0.25}
     assert [(x.step, x.value) for x in client().get_metric_history(tracker.run_id, "train_loss")] == [
         (1, 1.0),
         (2, 0.5),

@@ -89,7 +89,7 @@ def fit(
     return result
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def evaluate(model: nn.Module, data: FeatureDataset, task: Task, batch_size: int, device: torch.device) -> Evaluation:
     """Loss, accuracy and logits of `model` on the images of `data`, in fp32 and without augmentation."""
     logits = predict_logits(model, data, batch_size, device)

@@ -17,7 +17,7 @@ from Resnet23.modeling.checkpoint import Checkpoint
 from Resnet23.modeling.losses import get_task
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def predict_logits(
     model: nn.Module, data: FeatureDataset, batch_size: int, device: torch.device, description: str | None = None
 ) -> Tensor:
