@@ -12,7 +12,7 @@ import typer
 from loguru import logger
 from tqdm import tqdm
 
-from Resnet23.errors import ResourceError, Resnet23Error, Terminated
+from Resnet23.errors import Resnet23Error, ResourceError, Terminated
 
 ParamsOption = Annotated[Path, typer.Option("--params", help="The parameter file.")]
 PresetOption = Annotated[
@@ -20,7 +20,9 @@ PresetOption = Annotated[
 ]
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KEY=VALUE", help="Change one parameter, as in train.epochs=3. Repeatable; later wins."),
+    typer.Option(
+        "--set", metavar="KEY=VALUE", help="Change one parameter, as in train.epochs=3. Repeatable; later wins."
+    ),
 ]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the full traceback of an error.")]
 
@@ -33,12 +35,13 @@ def run_command(main: Callable[..., Any]) -> NoReturn:
     """
     debug = "--debug" in sys.argv
     configure_logging(debug)
-    signal.signal(signal.SIGTERM, _raise_terminated)
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _raise_terminated)
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.command()(main)
     try:
         sys.exit(app(standalone_mode=False) or 0)
-    except (Exception, KeyboardInterrupt, Terminated) as error:
+    except (Exception, Terminated) as error:
         if debug:
             logger.opt(exception=error).error("the traceback of the failure")
         message, code = explain(error)
@@ -50,14 +53,14 @@ def explain(error: BaseException) -> tuple[str, int]:
     """The line to print for `error`, and the exit code that it stands for."""
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         error = ResourceError(f"{error.filename or 'writing'}: the disk is full; free some space and run again")
-    if isinstance(error, MemoryError):
+    if (
+        isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
+    ):  # the latter is PyTorch's, on a GPU
         error = ResourceError("out of memory; a smaller train.batch_size or predict.batch_size needs less")
     if isinstance(error, Resnet23Error):
         return str(error), error.exit_code
-    if isinstance(error, KeyboardInterrupt):
-        return "interrupted", 130
     if isinstance(error, Terminated):
-        return "terminated by SIGTERM", error.exit_code
+        return f"stopped by {signal.Signals(error.signal_number).name}", error.exit_code
     if hasattr(error, "format_message"):  # click's usage errors: unknown option, missing argument
         return " ".join(error.format_message().split()), 2
     return f"{type(error).__name__}: {error} (--debug shows where)", 1
@@ -78,5 +81,5 @@ def _log_warning(message: Warning | str, category: type[Warning], filename: str,
     logger.warning(f"{category.__name__}: {message} ({filename}:{lineno})")
 
 
-def _raise_terminated(*_: Any) -> NoReturn:
-    raise Terminated
+def _raise_terminated(number: int, _: Any) -> NoReturn:
+    raise Terminated(number)

@@ -220,12 +220,16 @@ def read_yaml(file: str | Path) -> dict[str, Any]:
     try:
         text = Path(file).read_text(encoding="utf-8")
     except FileNotFoundError:
-        raise InputError(f"{printable(file)}: no such file; run this in a project's folder, or name one with --params") from None
+        raise InputError(
+            f"{printable(file)}: no such file; run this in a project's folder, or name one with --params"
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{printable(file)}: cannot be read ({error}); expected a UTF-8 text file") from None
     value = _parse_yaml(text, printable(file))
     if not isinstance(value, dict):
-        raise InputError(f"{printable(file)}: found {type(value).__name__}, expected a mapping of sections such as train:")
+        raise InputError(
+            f"{printable(file)}: found {type(value).__name__}, expected a mapping of sections such as train:"
+        )
     return value
 
 

@@ -34,7 +34,9 @@ class CIFARCustomDataset(Dataset[tuple[Any, int]]):
         self.root_dir = Path(root_dir)
         self.transform = transform
         if not self.root_dir.is_dir():
-            raise InputError(f"{printable(root_dir)}: no such folder; expected <class>/<image> in it (make data makes one)")
+            raise InputError(
+                f"{printable(root_dir)}: no such folder; expected <class>/<image> in it (make data makes one)"
+            )
         folders = sorted(path for path in self.root_dir.iterdir() if path.is_dir() and not path.name.startswith("."))
         self.classes = [printable(folder.name) for folder in folders]
         self.image_paths: list[Path] = []

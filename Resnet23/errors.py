@@ -26,6 +26,9 @@ class ResourceError(Resnet23Error):
 
 
 class Terminated(BaseException):
-    """SIGTERM arrived. Not an Exception, so that no handler for ordinary failures swallows it."""
+    """SIGINT or SIGTERM arrived. Not an Exception, so that no handler for ordinary failures swallows it."""
 
-    exit_code = 143
+    def __init__(self, signal_number: int) -> None:
+        super().__init__(signal_number)
+        self.signal_number = signal_number
+        self.exit_code = 128 + signal_number  # as shells count: 130 and 143

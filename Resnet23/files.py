@@ -113,7 +113,9 @@ def _storage_errors(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise ResourceError(f"{printable(path)}: the disk is full; free some space and run the command again") from error
+            raise ResourceError(
+                f"{printable(path)}: the disk is full; free some space and run the command again"
+            ) from error
         if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
             reason = os.strerror(error.errno).lower()
             raise InputError(f"{printable(path)}: cannot be written ({reason}); make the folder writable") from error

@@ -19,8 +19,8 @@ from Resnet23.errors import InputError, IntegrityError, ResourceError, Terminate
         (ResourceError("a"), 4),
         (OSError(28, "No space left on device", "x.npy"), 4),
         (MemoryError(), 4),
-        (KeyboardInterrupt(), 130),
-        (Terminated(), 143),
+        (Terminated(2), 130),
+        (Terminated(15), 143),
         (click.UsageError("No such option:\n --x"), 2),
         (ValueError("a"), 1),
     ],
@@ -62,17 +62,18 @@ def test_a_failure_is_one_line_and_debug_shows_the_traceback():
     assert result.stderr.endswith("error: params.yaml: wrong\n")
 
 
-def test_sigterm_unwinds_and_ends_with_143():
-    result = run("""
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_unwinds_and_ends_with_its_code(name, code):
+    result = run(f"""
             try:
-                os.kill(os.getpid(), signal.SIGTERM)
+                os.kill(os.getpid(), signal.{name})
                 signal.pause()
             finally:
                 print("cleaned up")
     """)
-    assert result.returncode == 143
+    assert result.returncode == code
     assert result.stdout == "cleaned up\n"
-    assert result.stderr == "error: terminated by SIGTERM\n"
+    assert result.stderr == f"error: stopped by {name}\n"
 
 
 def test_an_unknown_option_is_a_usage_error():

@@ -135,7 +135,6 @@ def test_the_links_and_paths_of_the_readme_exist():
 
 
 def test_the_layout_stands():
-    folders = ["data/raw", "data/external", "data/interim", "data/processed", "data/features"]
-    folders += ["models", "notebooks", "references", "reports", "reports/extras", "docs"]
+    folders = ["data", "models", "notebooks", "references", "reports", "reports/extras", "docs"]
     missing = [folder for folder in folders if not (ROOT / folder / "README.md").is_file()]
     assert not missing, f"folders without a README.md, which git therefore may not keep: {missing}"

@@ -85,7 +85,7 @@ def test_git_keeps_the_record_and_dvc_the_rest():
             assert not is_ignored(path), path
         for path in paths(stage, "outs"):
             assert is_ignored(path), path
-    for folder in ("data/raw", "data/interim", "data/processed", "data/features", "models", "reports/extras"):
+    for folder in ("data", "models", "reports/extras"):
         assert is_ignored(f"{folder}/anything")
         assert not is_ignored(f"{folder}/README.md")
 

@@ -82,7 +82,9 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         fields["preprocessing"] = Preprocessing(**fields["preprocessing"])
         fields["decision"] = Decision(**fields["decision"])
     except (KeyError, TypeError) as error:
-        raise IntegrityError(f"{printable(path)}: incomplete checkpoint ({error}); train again with `make train`") from None
+        raise IntegrityError(
+            f"{printable(path)}: incomplete checkpoint ({error}); train again with `make train`"
+        ) from None
     return Checkpoint(**fields)
 
 

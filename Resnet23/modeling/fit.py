@@ -119,7 +119,9 @@ class _Training:
     def __init__(self, model: nn.Module, data: FeatureDataset, task: Task, params: TrainParams, seed: int) -> None:
         device = choose_device(params.device)
         precision, reason = choose_precision(params.precision, device)
-        logger.info(f"training on {device.type} in {precision} ({reason}): {len(data):,} images, {params.epochs} epochs")
+        logger.info(
+            f"training on {device.type} in {precision} ({reason}): {len(data):,} images, {params.epochs} epochs"
+        )
         self.accelerator: Accelerator = create_accelerator(device, precision)
         self.data, self.task, self.params, self.seed = data, task, params, seed
         self.steps_per_epoch = math.ceil(len(data) / params.batch_size)

@@ -55,8 +55,12 @@ class Classifier:
         """
         expected = self.checkpoint.preprocessing.image_size
         if images.shape[1:3] != (expected, expected):
-            raise InputError(f"the images are {images.shape[2]}x{images.shape[1]} pixels, the model expects {expected}x{expected}")
-        return FeatureDataset(images, targets, self.checkpoint.preprocessing.mean, self.checkpoint.preprocessing.std, rows)
+            raise InputError(
+                f"the images are {images.shape[2]}x{images.shape[1]} pixels, the model expects {expected}x{expected}"
+            )
+        return FeatureDataset(
+            images, targets, self.checkpoint.preprocessing.mean, self.checkpoint.preprocessing.std, rows
+        )
 
     def probabilities(self, data: FeatureDataset, description: str | None = None) -> np.ndarray:
         """Calibrated probabilities (N, C), float32."""

@@ -18,7 +18,6 @@ from Resnet23.config import (
     PARAMS_FILE,
     PREDICTIONS_FILE,
     RUN_FILE,
-    PredictParams,
     load_params,
 )
 from Resnet23.errors import InputError
@@ -118,7 +117,9 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
         if path.is_dir():
             found = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
             if not found:
-                raise InputError(f"{printable(path)}: no images in this folder; expected {', '.join(sorted(IMAGE_SUFFIXES))}")
+                raise InputError(
+                    f"{printable(path)}: no images in this folder; expected {', '.join(sorted(IMAGE_SUFFIXES))}"
+                )
             files += found
         elif path.exists():
             files.append(path)
@@ -130,7 +131,13 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
 def table_row(prediction: FilePrediction, classes: Sequence[str]) -> dict[str, Any]:
     """A row of the table: file, class, confidence, the five most probable classes, or the error."""
     if prediction.probabilities is None:
-        return {"file": printable(prediction.file), "class": "", "confidence": None, "top5": {}, "error": prediction.error}
+        return {
+            "file": printable(prediction.file),
+            "class": "",
+            "confidence": None,
+            "top5": {},
+            "error": prediction.error,
+        }
     order = np.argsort(-prediction.probabilities, kind="stable")[:TOP]
     top = {classes[index]: round(float(prediction.probabilities[index]), 6) for index in order}
     best = next(iter(top))
@@ -150,12 +157,15 @@ def _check_classes(model_classes: list[str], data_classes: list[str]) -> None:
     if model_classes == data_classes:
         return
     if sorted(model_classes) == sorted(data_classes):
-        raise InputError("the model and data/features list the same classes in another order; train again with `make train`")
+        raise InputError(
+            "the model and data/features list the same classes in another order; train again with `make train`"
+        )
     only_model = sorted(set(model_classes) - set(data_classes))[:3]
     only_data = sorted(set(data_classes) - set(model_classes))[:3]
     raise InputError(
-        f"the model knows {len(model_classes)} classes, data/features has {len(data_classes)}: only the model has "
-        f"{', '.join(only_model) or 'none'}, only the data has {', '.join(only_data) or 'none'}; train again with `make train`"
+        f"the model knows {len(model_classes)} classes, data/features has {len(data_classes)}: "
+        f"only the model has {', '.join(only_model) or 'none'}, only the data has {', '.join(only_data) or 'none'}; "
+        "train again with `make train`"
     )
 
 

@@ -69,10 +69,14 @@ def main(
         tracker.log_model(training.checkpoint.build_model(), _example_input(features))
     best = training.result.history[training.result.best_epoch - 1]
     accuracy = "not measured" if best.val_accuracy is None else f"{best.val_accuracy:.1%}"
-    logger.info(f"{CHECKPOINT_FILE}: epoch {best.epoch} of {len(training.result.history)}, validation accuracy {accuracy}")
+    logger.info(
+        f"{CHECKPOINT_FILE}: epoch {best.epoch} of {len(training.result.history)}, validation accuracy {accuracy}"
+    )
 
 
-def train(features: Features, params: Params, on_epoch: Callable[[EpochRecord], None] = lambda record: None) -> Training:
+def train(
+    features: Features, params: Params, on_epoch: Callable[[EpochRecord], None] = lambda record: None
+) -> Training:
     """Train as `params` says on the training rows of `features`, choosing the epoch on the validation rows.
 
     Raises InputError when params and features contradict each other.

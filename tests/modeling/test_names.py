@@ -1,0 +1,30 @@
+"""Unknown names of models, optimizers, schedules and tasks: one line that helps."""
+
+import pytest
+
+from Resnet23.config import TrainParams
+from Resnet23.errors import InputError
+from Resnet23.modeling.losses import get_task
+from Resnet23.modeling.optim import check_names
+from Resnet23.modeling.zoo import create_model
+
+
+def test_a_misspelt_model_gets_a_suggestion():
+    with pytest.raises(InputError, match=r"model\.name: found 'resnet32'.*did you mean resnet\d\d\?"):
+        create_model("resnet32", num_classes=10)
+
+
+def test_an_unknown_model_lists_what_exists():
+    with pytest.raises(InputError, match="known: resnet10, resnet18, resnet23, resnet34"):
+        create_model("banana", num_classes=10)
+
+
+@pytest.mark.parametrize("key", ["optimizer", "schedule"])
+def test_an_unknown_optimizer_or_schedule_is_named_with_its_key(key):
+    with pytest.raises(InputError, match=rf"train\.{key}: found 'zzzz'.*known: "):
+        check_names(TrainParams(**{key: "zzzz"}))
+
+
+def test_an_unknown_task_is_refused():
+    with pytest.raises(InputError, match="multiclass"):
+        get_task("multiclas")

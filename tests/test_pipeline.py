@@ -1,0 +1,205 @@
+"""The whole pipeline as a user runs it: through DVC, in a project of its own."""
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import REPOSITORY, SHRUNK
+
+from Resnet23 import datadownload, features, plots
+from Resnet23.config import load_params
+from Resnet23.modeling import predict, train
+from Resnet23.predictions import read_predictions
+from Resnet23.project import write_params
+
+FIGURES = [
+    "calibration", "confusion_matrix", "filters", "learning_curves", "mistakes", "per_class", "precision_recall",
+    "samples",
+]  # fmt: skip
+STAGES = {
+    "datadownload": datadownload.main,
+    "features": features.main,
+    "train": train.main,
+    "predict": predict.main,
+    "plots": plots.main,
+}
+
+
+def command(*arguments: str, folder: Path) -> subprocess.Popen[str]:
+    """Start DVC in `folder` with this Python first on the path, as in an activated environment."""
+    environment = dict(os.environ, PATH=os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]))
+    return subprocess.Popen(
+        [sys.executable, "-m", "dvc", *arguments],
+        cwd=folder, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+
+
+def dvc(*arguments: str, folder: Path) -> str:
+    """What DVC prints; the test fails when DVC does."""
+    process = command(*arguments, folder=folder)
+    output, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, output
+    return output
+
+
+def set_params(folder: Path, *assignments: str) -> None:
+    """Write the shrunk parameters with some changes."""
+    current = Path.cwd()
+    os.chdir(REPOSITORY)
+    try:
+        params = load_params(assignments=[*SHRUNK, *assignments]).model_dump()
+        write_params(folder / "params.yaml", params, "tests/test_pipeline.py")
+    finally:
+        os.chdir(current)
+
+
+@pytest.fixture(scope="module")
+def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A project, in a path with a space and a cat in it, in which `dvc repro` has run once."""
+    folder = tmp_path_factory.mktemp("my project 🐈")
+    (folder / "Resnet23").symlink_to(REPOSITORY / "Resnet23", target_is_directory=True)
+    shutil.copy(REPOSITORY / "dvc.yaml", folder)
+    (folder / "reports" / "extras").mkdir(parents=True)
+    shutil.copy(REPOSITORY / "reports/extras/README.md", folder / "reports/extras")
+    dvc("init", "--no-scm", "--quiet", folder=folder)
+    shutil.copy(REPOSITORY / ".dvc/config", folder / ".dvc/config")
+    dvc("config", "core.no_scm", "true", folder=folder)
+    set_params(folder)
+    dvc("repro", folder=folder)
+    return folder
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """The MD5 of every file that the stages write, from dvc.lock's outs on disk."""
+    files = [path for top in ("data", "models", "reports") for path in sorted((folder / top).rglob("*"))]
+    return {
+        str(path.relative_to(folder)): hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()
+        for path in files
+        if path.is_file()
+    }
+
+
+def test_one_command_makes_everything(pipeline):
+    metrics = json.loads((pipeline / "reports/metrics.json").read_text())
+    predictions = read_predictions(pipeline / "reports/predictions.csv")
+    assert metrics["accuracy"] == (predictions.predicted == predictions.labels).mean()
+    assert len(predictions.files) == 50
+    assert sorted(path.stem for path in (pipeline / "reports/figures").iterdir()) == FIGURES
+    assert "<h1" in (pipeline / "reports/index.html").read_text(encoding="utf-8")
+    assert not list(pipeline.rglob(".writing-*"))
+
+
+def test_nothing_to_do_does_nothing(pipeline):
+    before = digests(pipeline)
+    assert "Data and pipelines are up to date" in dvc("repro", folder=pipeline)
+    assert digests(pipeline) == before
+
+
+@pytest.mark.parametrize(
+    ("change", "stages"),
+    [
+        ("train.epochs=3", ["train"]),
+        ("plots.dpi=60", ["plots"]),
+        ("predict.batch_size=5", ["predict"]),
+        ("features.val_fraction=0.2", ["features"]),
+        ("data.take=last", ["datadownload"]),
+        ("tracking.experiment=another", []),
+    ],
+)
+def test_a_parameter_reruns_its_stage_and_no_earlier_one(pipeline, change, stages):
+    set_params(pipeline, change)
+    try:
+        status = json.loads(dvc("status", "--json", folder=pipeline))
+    finally:
+        set_params(pipeline)
+    changed = [
+        name for name, causes in status.items() if any("changed deps" in c and "params.yaml" in str(c) for c in causes)
+    ]
+    assert changed == stages
+
+
+def test_the_run_in_the_tracker_holds_all_stages(pipeline):
+    from mlflow import MlflowClient
+
+    run_id = json.loads((pipeline / "reports/run.json").read_text())["run_id"]
+    client = MlflowClient(f"sqlite:///{pipeline}/mlruns/mlflow.db")
+    run = client.get_run(run_id)
+    assert run.info.status == "FINISHED"
+    assert {"batch_size", "optimizer", "learning_rate", "epochs", "seed", "model.width"} <= set(run.data.params)
+    metrics = json.loads((pipeline / "reports/metrics.json").read_text())
+    assert run.data.metrics["test_accuracy"] == pytest.approx(metrics["accuracy"])
+    assert [point.step for point in client.get_metric_history(run_id, "val_accuracy")] == [1, 2]
+    artifacts = {artifact.path for artifact in client.list_artifacts(run_id)}
+    assert {"models", "figures", "predictions.csv", "metrics.json", "index.html"} <= artifacts
+
+
+def test_a_killed_training_leaves_the_record_alone_and_can_be_repeated(pipeline):
+    lock = (pipeline / "dvc.lock").read_text()
+    set_params(pipeline, "train.epochs=2000")
+    process = command("repro", "train", folder=pipeline)
+    for line in process.stdout:
+        if line.startswith("epoch 2/"):
+            break
+    children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True).stdout
+    for child in children.split():
+        os.kill(int(child), signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert (pipeline / "dvc.lock").read_text() == lock
+    set_params(pipeline)
+    dvc("repro", folder=pipeline)
+    assert "Data and pipelines are up to date" in dvc("repro", folder=pipeline)
+    assert (pipeline / "dvc.lock").read_text() == lock
+
+
+def test_no_stage_writes_through_a_hard_link(project, monkeypatch):
+    """DVC links outs to its cache: a stage that overwrites a file in place would corrupt the cached copy."""
+    (project / "reports/extras").mkdir(parents=True)
+    for main in STAGES.values():
+        main()
+    before = digests(project)
+    for name in before:
+        witness = project / "witness" / name
+        witness.parent.mkdir(parents=True, exist_ok=True)
+        os.link(project / name, witness)
+    set_params(project, "seed=1", "data.take=last", "plots.dpi=60")
+    for main in STAGES.values():
+        main()
+    after = digests(project)
+    for name, digest in before.items():
+        witness = project / "witness" / name
+        assert hashlib.md5(witness.read_bytes(), usedforsecurity=False).hexdigest() == digest, name
+    changed = {name for name in before if after.get(name) != before[name]}
+    assert {"models/resnet23_cifar.pth", "data/processed/images.tar", "data/features/train/images.npy"} <= changed
+
+
+@pytest.mark.parametrize("name", ["datadownload", "features", "modeling/train", "modeling/predict", "plots"])
+def test_every_stage_runs_as_a_script_and_explains_its_options(project, name):
+    script = [sys.executable, str(REPOSITORY / "Resnet23" / f"{name}.py"), "--help"]
+    environment = dict(os.environ, PYTHONPATH=str(REPOSITORY))
+    result = subprocess.run(script, capture_output=True, text=True, env=environment, timeout=120, check=False)
+    assert result.returncode == 0, result.stderr
+    for option in ("--params", "--preset", "--set", "--debug"):
+        assert option in result.stdout
+
+
+def test_the_official_images_through_an_experiment(mirror, tmp_path):
+    """`dvc exp run` on a clone, with the official CIFAR-10 files from RESNET23_DATA_MIRROR."""
+    clone = tmp_path / "clone"
+    subprocess.run(["git", "clone", "--quiet", str(REPOSITORY), str(clone)], check=True)
+    changes = ["data.max_per_class.train=50", "model.width=16", "train.epochs=2"]
+    flags = [word for change in changes for word in ("-S", change)]
+    started = time.monotonic()
+    output = dvc("exp", "run", *flags, folder=clone)
+    assert all(f"Running stage '{name}'" in output for name in STAGES)
+    assert len(read_predictions(clone / "reports/predictions.csv").files) == 1000
+    assert "Data and pipelines are up to date" in dvc("repro", folder=clone)
+    assert time.monotonic() - started < 300
