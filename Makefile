@@ -60,7 +60,9 @@ repro: .venv/.core-stamp  ## Run all stages that are not up to date
 
 .PHONY: mlflow-ui
 mlflow-ui: .venv/.core-stamp  ## Show the tracked runs on http://127.0.0.1:5000
-	@cd "$(FOLDER)" && mlflow ui --backend-store-uri sqlite:///mlruns/mlflow.db
+	@cd "$(FOLDER)" && { test -f mlruns/mlflow.db || { echo 'make mlflow-ui: no runs yet; make train makes one'; exit 2; }; } && \
+		MLFLOW_DISABLE_TELEMETRY=true mlflow ui --host 127.0.0.1 --workers 1 \
+			--backend-store-uri sqlite:///mlruns/mlflow.db --default-artifact-root mlruns/artifacts
 
 ##@ Development
 

@@ -1,6 +1,5 @@
 """How every module command runs: shared options, logging, one-line errors, exit codes."""
 
-import errno
 import signal
 import sys
 import warnings
@@ -13,6 +12,7 @@ from loguru import logger
 from tqdm import tqdm
 
 from Resnet23.errors import Resnet23Error, ResourceError, Terminated
+from Resnet23.files import storage_error
 
 ParamsOption = Annotated[Path, typer.Option("--params", help="The parameter file.")]
 PresetOption = Annotated[
@@ -45,14 +45,15 @@ def run_command(main: Callable[..., Any]) -> NoReturn:
         if debug:
             logger.opt(exception=error).error("the traceback of the failure")
         message, code = explain(error)
-        print(f"error: {message}", file=sys.stderr)
+        line = message.replace("\n", "\\n")  # a file's name may hold a line break
+        print(f"error: {line}", file=sys.stderr)
         sys.exit(code)
 
 
 def explain(error: BaseException) -> tuple[str, int]:
     """The line to print for `error`, and the exit code that it stands for."""
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        error = ResourceError(f"{error.filename or 'writing'}: the disk is full; free some space and run again")
+    if isinstance(error, OSError):
+        error = storage_error(error, error.filename or "writing") or error
     if (
         isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     ):  # the latter is PyTorch's, on a GPU

@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
-from Resnet23.errors import InputError, ResourceError
+from Resnet23.errors import InputError, Resnet23Error, ResourceError
 
 TEMPORARY_PREFIX = ".writing-"
 CHUNK_BYTES = 1 << 20
@@ -106,19 +106,24 @@ def printable(name: str | Path) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
+def storage_error(error: OSError, path: str | Path) -> Resnet23Error | None:
+    """The operating system's answer about storage as an error that names the file; None for any other answer."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return ResourceError(f"{printable(path)}: the disk is full; free some space and run the command again")
+    if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
+        reason = os.strerror(error.errno).lower()
+        return InputError(f"{printable(path)}: no access ({reason}); change the permissions, or work elsewhere")
+    return None
+
+
 @contextmanager
 def _storage_errors(path: Path) -> Iterator[None]:
-    """Turn the operating system's answers about storage into errors that name the file."""
+    """Raise storage errors that name `path`, rather than a temporary file beside it."""
     try:
         yield
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise ResourceError(
-                f"{printable(path)}: the disk is full; free some space and run the command again"
-            ) from error
-        if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
-            reason = os.strerror(error.errno).lower()
-            raise InputError(f"{printable(path)}: cannot be written ({reason}); make the folder writable") from error
+        if explained := storage_error(error, path):
+            raise explained from error
         raise
 
 

@@ -5,20 +5,20 @@ from collections.abc import Callable
 from loguru import logger
 from matplotlib.figure import Figure
 
-from Resnet23.charts import (
+from Resnet23.command import DebugOption, ParamsOption, PresetOption, SetOption, run_command
+from Resnet23.config import FIGURES_DIR, PAGE_FILE, PARAMS_FILE, RUN_FILE, PlotsParams, load_params
+from Resnet23.figures.charts import (
     plot_calibration,
     plot_confusion_matrix,
     plot_learning_curve,
     plot_per_class,
     plot_precision_recall,
 )
-from Resnet23.command import DebugOption, ParamsOption, PresetOption, SetOption, run_command
-from Resnet23.config import FIGURES_DIR, PAGE_FILE, PARAMS_FILE, RUN_FILE, PlotsParams, load_params
+from Resnet23.figures.galleries import plot_filters, plot_mistakes, plot_samples
+from Resnet23.figures.theme import Picture, Theme, draw_picture
 from Resnet23.files import atomic_write
-from Resnet23.galleries import plot_filters, plot_mistakes, plot_samples
 from Resnet23.report import build_page
 from Resnet23.results import Results, read_results
-from Resnet23.theme import Picture, Theme, draw_picture
 from Resnet23.tracking import continue_run
 
 

@@ -13,13 +13,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from Resnet23.config import Params, flatten
-from Resnet23.findings import accuracy_interval, gap_finding, headline, percent
+from Resnet23.figures.findings import accuracy_interval, gap_finding, headline, percent
+from Resnet23.figures.theme import Picture
 from Resnet23.images import encode_png, resize_image
 from Resnet23.modeling.metrics import classification_metrics
 from Resnet23.predictions import Predictions
 from Resnet23.results import Results
 from Resnet23.revision import git_revision
-from Resnet23.theme import Picture
 
 TEMPLATE = "report.html"
 PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "dvc", "mlflow")

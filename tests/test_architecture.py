@@ -23,7 +23,7 @@ LAYERS = {
         "images",
         "predictions",
         "processed",
-        "theme",
+        "figures.theme",
         "tracking",
         "modeling.device",
         "modeling.losses",
@@ -37,7 +37,7 @@ LAYERS = {
     2: [
         "dataset",
         "decoding",
-        "findings",
+        "figures.findings",
         "results",
         "modeling.zoo",
         "sources.batches",
@@ -45,14 +45,20 @@ LAYERS = {
         "sources.folder",
         "sources.npm",
     ],
-    3: ["charts", "galleries", "modeling.checkpoint", "sources.cifar"],
+    3: ["figures.charts", "figures.galleries", "modeling.checkpoint", "sources.cifar"],
     4: ["report", "modeling.inference", "sources"],
     5: ["modeling.fit"],
     6: ["datadownload", "features", "modeling.train", "modeling.predict", "plots"],
     7: ["project", "summary"],
 }
 # Within a layer only these: the foundation stands on the errors and the file functions.
-SAME_LAYER = {("files", "errors"), ("config", "errors"), ("config", "files"), ("command", "errors")}
+SAME_LAYER = {
+    ("files", "errors"),
+    ("config", "errors"),
+    ("config", "files"),
+    ("command", "errors"),
+    ("command", "files"),
+}
 
 WITHOUT_TORCH = ["plots", "report", "modeling.metrics", "images", "arrays", "predictions", "processed", "features"]
 LINES_OF_A_FUNCTION = 40

@@ -13,8 +13,8 @@ from sklearn.metrics import confusion_matrix
 
 from Resnet23.config import Params, PlotsParams
 from Resnet23.errors import InputError, IntegrityError
-from Resnet23.findings import accuracy_interval, confusion_finding, learning_finding
-from Resnet23.galleries import most_confident_mistakes, plot_filters
+from Resnet23.figures.findings import accuracy_interval, confusion_finding, learning_finding
+from Resnet23.figures.galleries import most_confident_mistakes, plot_filters
 from Resnet23.history import best_epoch, read_history
 from Resnet23.plots import draw_pictures, main, plot_learning_curve
 from Resnet23.predictions import Predictions

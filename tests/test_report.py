@@ -7,11 +7,11 @@ import pytest
 from fake_results import write_results
 
 from Resnet23.config import Params
-from Resnet23.findings import gap_finding, headline
+from Resnet23.figures.findings import gap_finding, headline
+from Resnet23.figures.theme import Picture
 from Resnet23.images import encode_png
 from Resnet23.report import EXPLANATIONS, build_page
 from Resnet23.results import read_results
-from Resnet23.theme import Picture
 
 VOID = {"meta", "link", "img", "source", "br", "hr", "input"}
 CLASSES = ["<b>bold</b>", '"quoted" & co', "plain"]

@@ -60,7 +60,8 @@ def main(
     for file in (CHECKPOINT_FILE, HISTORY_FILE):
         require_writable(file.parent)
     features = read_features()
-    with start_run(params.tracking, params.model_dump(exclude={"tracking"}), {"stage": "train"}) as tracker:
+    logged = params.model_dump(include={"seed", "data", "features", "model", "train"})
+    with start_run(params.tracking, logged, {"stage": "train"}) as tracker:
         training = train(features, params, lambda record: tracker.log_metrics(_metrics(record), step=record.epoch))
         save(training)
         tracker.write_run_file(RUN_FILE)

@@ -6,10 +6,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from Resnet23.findings import filters_finding, mistakes_finding, percent, samples_finding
+from Resnet23.figures.findings import filters_finding, mistakes_finding, percent, samples_finding
+from Resnet23.figures.theme import LIGHT, WIDTH, Theme, shorten, title_figure
 from Resnet23.predictions import Predictions
 from Resnet23.results import Inspection
-from Resnet23.theme import LIGHT, WIDTH, Theme, shorten, title_figure
 
 COLUMNS = 6
 FILTER_COLUMNS = 16

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from Resnet23.figures.theme import shorten
 from Resnet23.history import History, best_epoch, has_validation
 from Resnet23.predictions import Predictions
-from Resnet23.theme import shorten
 
 SMALL_GAP, LARGE_GAP = 0.03, 0.10  # training minus test accuracy
 NEGLIGIBLE_MISCALIBRATION = 0.005  # half a percentage point

@@ -12,17 +12,17 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, PercentFormatter
 from sklearn.metrics import confusion_matrix, precision_recall_curve
 
-from Resnet23.findings import (
+from Resnet23.figures.findings import (
     calibration_finding,
     confusion_finding,
     learning_finding,
     per_class_finding,
     ranking_finding,
 )
+from Resnet23.figures.theme import COLOR_MAP, LIGHT, WIDTH, Theme, shorten, title_figure
 from Resnet23.history import History, best_epoch, has_validation
 from Resnet23.modeling.metrics import calibration_bins, expected_calibration_error
 from Resnet23.predictions import Predictions
-from Resnet23.theme import COLOR_MAP, LIGHT, WIDTH, Theme, shorten, title_figure
 
 MAX_NUMBERED = 20  # classes up to which a confusion matrix has room for numbers
 MAX_TICKS = 25  # class names beside an axis

@@ -1,0 +1,1 @@
+"""How stage 5 draws: the theme, the sentences that the titles state, charts, and galleries of images."""
