@@ -19,6 +19,7 @@ LAYERS = {
         "arrays",
         "augment",
         "duplicates",
+        "figures",
         "history",
         "images",
         "predictions",
