@@ -4,28 +4,10 @@ import os
 from pathlib import Path
 
 import pytest
+from small_project import REPOSITORY, SHRUNK
 
 from Resnet23.config import load_params
 from Resnet23.project import write_params
-
-REPOSITORY = Path(__file__).resolve().parent.parent
-
-# The real params.yaml, made small enough for a pipeline that takes seconds.
-SHRUNK = [
-    "data.dataset=digits",
-    "data.image_size=8",
-    "data.max_per_class={train: 20, test: 5}",
-    "model.width=4",
-    "train.epochs=2",
-    "train.batch_size=32",
-    "train.device=cpu",
-    "train.precision=fp32",
-    "train.augment.crop_padding=1",
-    "train.augment.cutout=2",
-    "predict.device=cpu",
-    "plots.dpi=50",
-    "plots.examples=4",
-]
 
 
 @pytest.fixture

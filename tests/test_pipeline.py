@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import REPOSITORY, SHRUNK
+from small_project import REPOSITORY, SHRUNK
 
 from Resnet23 import datadownload, features, plots
 from Resnet23.config import load_params

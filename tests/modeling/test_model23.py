@@ -54,12 +54,12 @@ def test_initial_weights_follow_the_documented_distributions():
     for module in model.modules():
         if isinstance(module, nn.Conv2d):
             fan_out = module.out_channels * module.kernel_size[0] ** 2
-            assert module.weight.std() == pytest.approx((2 / fan_out) ** 0.5, rel=0.1)
+            assert module.weight.std().item() == pytest.approx((2 / fan_out) ** 0.5, rel=0.1)
             assert module.bias is None
         elif isinstance(module, nn.BatchNorm2d):
             assert torch.equal(module.weight, torch.ones_like(module.weight))
             assert torch.equal(module.bias, torch.zeros_like(module.bias))
-    assert model.classifier.weight.std() == pytest.approx(0.01, rel=0.1)
+    assert model.classifier.weight.std().item() == pytest.approx(0.01, rel=0.1)
     assert torch.equal(model.classifier.bias, torch.zeros(10))
 
 
