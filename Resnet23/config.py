@@ -64,7 +64,7 @@ class DataParams(Section):
     """Stage 1: which images, from where, how large."""
 
     dataset: Literal["cifar10", "cifar100", "digits", "folder"] = "cifar10"
-    source: str | None = None
+    source: str | None = Field(None, min_length=1)
     image_size: int = Field(32, ge=8, le=1024)
     resize: Literal["crop", "pad", "stretch"] = "crop"
     max_per_class: MaxPerClass = MaxPerClass()
@@ -131,7 +131,7 @@ class TrainParams(Section):
 
     task: Literal["multiclass"] | None = None
     epochs: int = Field(20, ge=1)
-    batch_size: int = Field(64, ge=1)
+    batch_size: int = Field(64, ge=2)
     optimizer: str = "adam"
     learning_rate: float = Field(1e-3, gt=0)
     momentum: float = Field(0.9, ge=0, lt=1)

@@ -1,7 +1,7 @@
 """Images for PyTorch: from class folders one by one, or from the feature arrays in batches."""
 
-import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
+from Resnet23.arrays import INFO_FILE, read_features
 from Resnet23.config import CIFAR10_MEAN, CIFAR10_STD, FEATURES_DIR, IMAGE_SIZE
 from Resnet23.errors import InputError
 from Resnet23.files import printable
-from Resnet23.images import IMAGE_SUFFIXES, decode_image
+from Resnet23.images import decode_image, is_image_file, resize_image
 
 
 class CIFARCustomDataset(Dataset[tuple[Any, int]]):
@@ -23,7 +24,7 @@ class CIFARCustomDataset(Dataset[tuple[Any, int]]):
 
     Classes are the names of the sub-folders in sorted order, and the place in that order is the label. The images of a
     class come in the order of their names. Each is read as RGB (alpha laid on white, EXIF orientation applied).
-    Hidden folders and files that are no images are passed over.
+    Hidden folders and files, and files that are no images, are passed over.
 
     Attributes: `classes` (names), `image_paths`, `labels` and its alias `targets` (one integer for each image).
     An item is (transform(image), label); without a transform the image is a PIL image.
@@ -42,7 +43,7 @@ class CIFARCustomDataset(Dataset[tuple[Any, int]]):
         self.image_paths: list[Path] = []
         self.labels: list[int] = []
         for label, folder in enumerate(folders):
-            paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+            paths = sorted(path for path in folder.iterdir() if is_image_file(path))
             self.image_paths += paths
             self.labels += [label] * len(paths)
         if not self.image_paths:
@@ -105,12 +106,16 @@ def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Te
 
 
 def get_default_transform() -> v2.Compose:
-    """PIL image -> normalised tensor (3, 32, 32), for validation, test and prediction.
+    """RGB PIL image of any size -> normalised tensor (3, S, S), for validation, test and prediction.
 
-    Mean and standard deviation are those of features.json, else the published ones of CIFAR-10.
+    Size, resize rule, mean and standard deviation are those of features.json; without one, 32 pixels, crop, and the
+    published mean and standard deviation of CIFAR-10.
     """
-    mean, std = _channel_statistics()
-    resize = v2.Resize(IMAGE_SIZE, interpolation=v2.InterpolationMode.BICUBIC, antialias=True)
+    size, rule, mean, std = IMAGE_SIZE[0], "crop", CIFAR10_MEAN, CIFAR10_STD
+    if (FEATURES_DIR / INFO_FILE).exists():
+        features = read_features()
+        size, rule, mean, std = features.image_size, features.resize, features.mean, features.std
+    resize = partial(resize_image, size=size, rule=rule)
     return v2.Compose([resize, v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean, std)])
 
 
@@ -126,12 +131,3 @@ def get_train_transform() -> v2.Compose:
         v2.RandomAffine(degrees=15, translate=(0.1, 0.1), interpolation=v2.InterpolationMode.BILINEAR),
     ]
     return v2.Compose([*changes, *get_default_transform().transforms])
-
-
-def _channel_statistics() -> tuple[Sequence[float], Sequence[float]]:
-    """Mean and standard deviation of the training images per channel."""
-    file = FEATURES_DIR / "features.json"
-    if not file.exists():
-        return CIFAR10_MEAN, CIFAR10_STD
-    info = json.loads(file.read_text(encoding="utf-8"))
-    return info["mean"], info["std"]

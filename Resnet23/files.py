@@ -9,6 +9,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -18,8 +19,9 @@ from typing import IO, Any
 
 from Resnet23.errors import InputError, Resnet23Error, ResourceError
 
-TEMPORARY_PREFIX = ".writing-"
+TEMPORARY_NAME = re.compile(r"\.writing-(\d+)-")  # with the number of the process that writes
 CHUNK_BYTES = 1 << 20
+INTEGERS = re.compile(r"\[\n\s+(-?\d+(?:,\n\s+-?\d+)*)\n\s+\]")  # in indented JSON, whose strings hold no line breaks
 
 
 @contextmanager
@@ -31,7 +33,8 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     with _storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY_PREFIX, suffix=path.suffix)
+        sweep(path.parent)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=temporary_prefix(), suffix=path.suffix)
         os.close(handle)
         temporary = Path(name)
         try:
@@ -62,7 +65,8 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     path = Path(path)
     with _storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=TEMPORARY_PREFIX))
+        sweep(path.parent)
+        temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=temporary_prefix()))
         retired = temporary.with_name(temporary.name + ".old")
         try:
             yield temporary
@@ -73,6 +77,18 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
             shutil.rmtree(retired, ignore_errors=True)
+
+
+def temporary_prefix() -> str:
+    """How the names of this process's temporary files and folders begin."""
+    return f".writing-{os.getpid()}-"
+
+
+def sweep(folder: Path) -> None:
+    """Remove what processes that are gone, killed while they wrote, have left in `folder`."""
+    for entry in folder.iterdir():
+        if (found := TEMPORARY_NAME.match(entry.name)) and not _is_alive(int(found[1])):
+            shutil.rmtree(entry, ignore_errors=True) if entry.is_dir() else entry.unlink(missing_ok=True)
 
 
 def require_writable(folder: str | Path) -> None:
@@ -86,8 +102,12 @@ def require_writable(folder: str | Path) -> None:
 
 
 def write_json(path: str | Path, value: Any) -> None:
-    """Write `value` as indented JSON, atomically. NaN and infinity, which JSON does not know, raise ValueError."""
+    """Write `value` as indented JSON, atomically, a list of integers on one line.
+
+    NaN and infinity, which JSON does not know, raise ValueError.
+    """
     text = json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False)
+    text = INTEGERS.sub(lambda found: f"[{' '.join(found[1].split())}]", text)
     with atomic_write(path) as file:
         file.write(text + "\n")
 
@@ -125,6 +145,19 @@ def _storage_errors(path: Path) -> Iterator[None]:
         if explained := storage_error(error, path):
             raise explained from error
         raise
+
+
+def _is_alive(process: int) -> bool:
+    """Whether a process of this number runs; yes where that cannot be asked without harm, as on Windows."""
+    if os.name != "posix":
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _umask() -> int:

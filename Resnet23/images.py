@@ -45,6 +45,11 @@ def decode_image(source: Path | bytes, name: str | None = None) -> Image.Image:
         raise InputError(f"{name}: damaged or unreadable image ({reason})") from None
 
 
+def is_image_file(path: Path) -> bool:
+    """Whether `path` is a visible file with the suffix of an image; its content is looked at when it is decoded."""
+    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
+
+
 def resize_image(image: Image.Image, size: int, rule: ResizeRule) -> np.ndarray:
     """Resize an RGB image to a square by antialiased bicubic interpolation.
 

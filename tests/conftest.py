@@ -3,6 +3,9 @@
 import os
 from pathlib import Path
 
+# Small networks crawl when two threads wait for each other on a busy machine. Before anything imports torch.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import pytest
 from small_project import REPOSITORY, SHRUNK
 

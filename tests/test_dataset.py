@@ -27,12 +27,15 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
             Image.fromarray(pixels).save(tmp_path / "images" / name / f"{index:05}.png")
     (tmp_path / "images" / ".hidden").mkdir()
     (tmp_path / "images" / "dog" / "notes.txt").write_text("no image")
+    (tmp_path / "images" / "dog" / "._00000.png").write_text("what macOS leaves beside a file")
     return tmp_path / "images"
 
 
 def test_folders_are_read_in_sorted_order(folder):
     data = CIFARCustomDataset(folder)
-    reference = ImageFolder(folder, is_valid_file=lambda path: path.endswith(".png"), allow_empty=True)
+    reference = ImageFolder(
+        folder, is_valid_file=lambda path: path.endswith(".png") and "._" not in path, allow_empty=True
+    )
     assert data.classes == ["ant", "big cat", "dog"]
     assert data.labels == data.targets == [0, 0, 0, 0, 1, 1, 1, 2, 2]
     assert [str(path) for path in data.image_paths] == [path for path, label in reference.samples]

@@ -4,6 +4,8 @@ import errno
 import json
 import os
 import stat
+import subprocess
+import sys
 
 import pytest
 
@@ -83,3 +85,22 @@ def test_sha256_is_the_published_one(tmp_path):
 def test_names_that_are_not_utf8_become_printable():
     assert printable(os.fsdecode(b"a\xffb")) == "a\\xffb"
     assert printable("plain 🐛") == "plain 🐛"
+
+
+def test_what_a_killed_process_left_is_swept_and_what_a_living_one_writes_is_not(tmp_path):
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    (tmp_path / f".writing-{dead.pid}-x.npy").write_text("half")
+    (tmp_path / f".writing-{dead.pid}-y" / "sub").mkdir(parents=True)
+    (tmp_path / f".writing-{os.getppid()}-z").write_text("being written")
+    with atomic_write(tmp_path / "new.txt") as file:
+        file.write("whole")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f".writing-{os.getppid()}-z", "new.txt"]
+
+
+def test_json_keeps_rows_of_integers_on_a_line_and_strings_as_they_are(tmp_path):
+    value = {"matrix": [[1, 2], [-3, 4]], "text": "[\n  1,\n  2\n]", "floats": [0.5, 1], "empty": []}
+    write_json(tmp_path / "x.json", value)
+    text = (tmp_path / "x.json").read_text()
+    assert json.loads(text) == value
+    assert "[-3, 4]" in text

@@ -1,5 +1,6 @@
 """The commands that people type: the Makefile's targets, and what README says about them."""
 
+import itertools
 import os
 import re
 import shutil
@@ -101,8 +102,6 @@ def test_the_demo_works_in_a_folder_of_its_own(installed):
 
 def readme() -> str:
     """The text of README.md."""
-    if not README.is_file():
-        pytest.skip("there is no README.md yet")
     return README.read_text(encoding="utf-8")
 
 
@@ -132,6 +131,19 @@ def test_the_links_and_paths_of_the_readme_exist():
         assert re.match(r"[a-z]+:", target) or (ROOT / target).exists(), f"README links to {target}"
     for path in re.findall(r"\b(?:Resnet23|tests|presets|docs)/[\w./-]*\w", code_of(text)):
         assert (ROOT / path).exists(), f"README names {path}"
+
+
+def test_the_layout_that_the_readme_draws_exists():
+    """Names stand at the beginning of a line, apart by two spaces; those below Resnet23/ are indented."""
+    block = readme().split("## Where things are")[1].split("```")[1]
+    drawn = []
+    for line in block.strip().splitlines():
+        columns = re.split(r" {1,}", line.strip())
+        names = list(itertools.takewhile(re.compile(r"[\w.-]+(\.py|\.yaml|/)|Makefile").fullmatch, columns))
+        drawn += [f"Resnet23/{name}" if line.startswith(" ") else name for name in names]
+    assert {"Makefile", "dvc.yaml", "presets/", "Resnet23/dataset.py", "Resnet23/modeling/", "docs/"} <= set(drawn)
+    missing = [name for name in drawn if not (ROOT / name).exists()]
+    assert not missing
 
 
 def test_the_layout_stands():

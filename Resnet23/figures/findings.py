@@ -42,10 +42,11 @@ def gap_finding(metrics: Mapping[str, Any]) -> str:
     if gap < -SMALL_GAP:
         return f"{start}, {points} less than on the test images: the test images are the easier ones."
     if gap <= SMALL_GAP:
+        learnt_all = 1 - metrics["train_accuracy"] < gap  # then the errors left are those of generalising
+        remedy = "having more images or stronger augmentation" if learnt_all else "a larger network or longer training"
         return (
             f"{start}, within {100 * SMALL_GAP:.0f} points of the test images: what it learnt carries over to new "
-            "images. Where it is still wrong, a larger network or longer training is more likely to help than "
-            "regularisation."
+            f"images. Where it is still wrong, {remedy} is most likely to help."
         )
     if gap <= LARGE_GAP:
         return (

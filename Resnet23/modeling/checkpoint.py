@@ -49,9 +49,12 @@ class Checkpoint:
     params: dict[str, Any]  # params.yaml as the training saw it
     git_revision: str | None
 
-    def build_model(self) -> nn.Module:
-        """The network with its weights, in evaluation mode. Raises IntegrityError when weights and network differ."""
-        return build_model(self.model, len(self.classes), self.state_dict)
+    def build_model(self, origin: str = "the checkpoint") -> nn.Module:
+        """The network with its weights, in evaluation mode.
+
+        Raises IntegrityError, naming `origin`, when weights and network differ.
+        """
+        return build_model(self.model, len(self.classes), self.state_dict, origin)
 
 
 def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
@@ -97,21 +100,26 @@ def load_model(
     `classes` say what it belongs to. Raises InputError or IntegrityError as `load_checkpoint` does.
     """
     if model is None or classes is None:
-        return load_checkpoint(path).build_model()
+        return load_checkpoint(path).build_model(printable(path))
     options = {"name": model} if isinstance(model, str) else dict(model)
     content = _load_plain(path)
-    return build_model(options, len(classes), content.get("state_dict", content))
+    return build_model(options, len(classes), content.get("state_dict", content), printable(path))
 
 
-def build_model(options: Mapping[str, Any], num_classes: int, state_dict: Mapping[str, Tensor]) -> nn.Module:
-    """Create the network and load the weights, all of them or none."""
-    model = create_model(num_classes=num_classes, **options)
+def build_model(
+    options: Mapping[str, Any], num_classes: int, state_dict: Mapping[str, Tensor], origin: str
+) -> nn.Module:
+    """Create the network and load the weights from `origin`, all of them or none."""
+    try:
+        model = create_model(num_classes=num_classes, **options)
+    except TypeError as error:  # an option that is missing or that this version does not know
+        raise IntegrityError(f"{origin}: cannot build the model {dict(options)} ({error})") from None
     try:
         model.load_state_dict(state_dict)
     except (RuntimeError, TypeError) as error:
         details = [line.strip() for line in str(error).splitlines()[1:]]
         raise IntegrityError(
-            f"the weights do not fit {options.get('name')} with {num_classes} classes: "
+            f"{origin}: the weights do not fit {options.get('name')} with {num_classes} classes: "
             f"{details[0][:200] if details else error}"
         ) from None
     return model.eval()

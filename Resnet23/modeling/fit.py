@@ -9,6 +9,7 @@ import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -95,7 +96,7 @@ def evaluate(model: nn.Module, data: FeatureDataset, task: Task, batch_size: int
     logits = predict_logits(model, data, batch_size, device)
     targets = torch.from_numpy(data.targets)
     loss = task.loss(logits, targets, 0.0).mean().item()
-    return Evaluation(loss, task.correct(logits, targets).float().mean().item(), logits, targets)
+    return Evaluation(loss, int(task.correct(logits, targets).sum()) / len(targets), logits, targets)
 
 
 def augmented_batch(
@@ -113,6 +114,17 @@ def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng((seed, epoch)).permutation(count)
 
 
+def batch_slices(count: int, batch_size: int) -> list[slice]:
+    """Where to cut an epoch of `count` images into batches; the last one may be smaller.
+
+    A single image that is left over joins the batch before it: BatchNorm has no variance to learn from one image.
+    """
+    bounds = [*range(0, count, batch_size), count]
+    if len(bounds) > 2 and bounds[-1] - bounds[-2] == 1:
+        del bounds[-2]
+    return [slice(start, end) for start, end in pairwise(bounds)]
+
+
 class _Training:
     """A training under way: the wrapped model, its optimizer and its schedule."""
 
@@ -124,12 +136,12 @@ class _Training:
         )
         self.accelerator: Accelerator = create_accelerator(device, precision)
         self.data, self.task, self.params, self.seed = data, task, params, seed
-        self.steps_per_epoch = math.ceil(len(data) / params.batch_size)
+        self.batches = batch_slices(len(data), params.batch_size)
         model = model.to(device, memory_format=torch.channels_last)
         # Evaluated and saved: a twin that no precision, process or compilation wrapper has touched.
         self.plain_model = copy.deepcopy(model)
         optimizer = create_optimizer(model, params)
-        self.schedule = create_schedule(optimizer, params, params.epochs * self.steps_per_epoch)
+        self.schedule = create_schedule(optimizer, params, params.epochs * len(self.batches))
         self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
         self.validation: Evaluation | None = None
 
@@ -138,8 +150,8 @@ class _Training:
         started, waited, loss_sum, correct = time.perf_counter(), 0.0, 0.0, 0
         self.model.train()
         order = epoch_order(len(self.data), self.seed, epoch)
-        for step in range(self.steps_per_epoch):
-            positions = order[step * self.params.batch_size : (step + 1) * self.params.batch_size]
+        for step, batch in enumerate(self.batches):
+            positions = order[batch]
             asked = time.perf_counter()
             seeds = (self.seed, epoch, step)
             images, targets = augmented_batch(self.data, positions, self.params, self.accelerator.device, seeds)
@@ -169,7 +181,9 @@ class _Training:
         self.optimizer.step()
         self.optimizer.zero_grad()
         self.schedule.step()
-        return loss.item(), int(self.task.correct(logits, targets).sum())
+        logits = logits.detach()
+        plain_loss = self.task.loss(logits, targets, 0.0).sum()  # without smoothing, to compare with validation
+        return plain_loss.item(), int(self.task.correct(logits, targets).sum())
 
     def _validate(self, val_data: FeatureDataset | None) -> None:
         """Bring the plain model up to date and evaluate it."""

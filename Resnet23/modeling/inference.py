@@ -12,6 +12,7 @@ from tqdm import tqdm
 
 from Resnet23.dataset import FeatureDataset, normalize, to_unit_range
 from Resnet23.errors import InputError
+from Resnet23.files import printable
 from Resnet23.images import load_image
 from Resnet23.modeling.checkpoint import Checkpoint
 from Resnet23.modeling.losses import get_task
@@ -100,8 +101,8 @@ def _load(file: Path, classifier: Classifier) -> np.ndarray | str:
     preprocessing = classifier.checkpoint.preprocessing
     try:
         return load_image(file, preprocessing.image_size, preprocessing.resize)
-    except (InputError, OSError) as error:
-        return str(error)
+    except InputError as error:
+        return str(error).removeprefix(f"{printable(file)}: ")
 
 
 def _batches(items: Iterable[Path], size: int) -> Iterator[list[Path]]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from sklearn.metrics import average_precision_score, log_loss, precision_recall_fscore_support
+from sklearn.metrics import average_precision_score, confusion_matrix, log_loss, precision_recall_fscore_support
 
 from Resnet23.errors import InputError
 
@@ -27,7 +27,8 @@ def classification_metrics(targets: np.ndarray, probabilities: np.ndarray, class
 
     `targets` are (N,) class indices, `probabilities` (N, C) with rows that sum to 1. All averages are unweighted
     means over the classes that occur in `targets`; `average_precision` of a class that does not is None. `mAP` is
-    the mean one-vs-rest average precision, `loss` the mean cross-entropy in nats.
+    the mean one-vs-rest average precision, `loss` the mean cross-entropy in nats, `confusion_matrix` counts images by
+    true class (rows) and predicted class (columns).
 
     Raises InputError when there is nothing to evaluate or the shapes do not fit together.
     """
@@ -50,16 +51,20 @@ def classification_metrics(targets: np.ndarray, probabilities: np.ndarray, class
         "mAP": float(np.mean([value for value in average_precision if value is not None])),
         "loss": float(log_loss(targets, probabilities, labels=labels)),
         "ece": expected_calibration_error(targets, probabilities),
-        "per_class": {
-            name: {
-                "precision": float(precision[label]),
-                "recall": float(recall[label]),
-                "f1": float(f1[label]),
-                "support": int(support[label]),
-                "average_precision": average_precision[label],
-            }
-            for label, name in enumerate(classes)
-        },
+        "per_class": {name: _of_class(scores, average_precision, label) for label, name in enumerate(classes)},
+        "confusion_matrix": confusion_matrix(targets, predicted, labels=labels).tolist(),
+    }
+
+
+def _of_class(scores: Sequence[np.ndarray], average_precision: Sequence[float | None], label: int) -> dict[str, Any]:
+    """The metrics of one class, from precision, recall, F1 and support (C,) and average precision of all classes."""
+    precision, recall, f1, support = (values[label] for values in scores)
+    return {
+        "precision": float(precision),
+        "recall": float(recall),
+        "f1": float(f1),
+        "support": int(support),
+        "average_precision": average_precision[label],
     }
 
 

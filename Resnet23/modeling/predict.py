@@ -22,7 +22,7 @@ from Resnet23.config import (
 )
 from Resnet23.errors import InputError
 from Resnet23.files import atomic_write, printable, write_json
-from Resnet23.images import IMAGE_SUFFIXES
+from Resnet23.images import IMAGE_SUFFIXES, is_image_file
 from Resnet23.modeling.checkpoint import load_checkpoint
 from Resnet23.modeling.device import choose_device
 from Resnet23.modeling.inference import Classifier, FilePrediction, predict_files
@@ -97,9 +97,10 @@ def classify(classifier: Classifier, paths: Sequence[Path], output: Path | None,
     Raises InputError for a path that does not exist and, when `strict`, for an unreadable file.
     """
     files = find_images(paths)
-    rows = [table_row(prediction, classifier.classes) for prediction in predict_files(classifier, files)]
-    for row in rows:
-        print(_line(row))
+    rows = []
+    for prediction in predict_files(classifier, files):
+        rows.append(table_row(prediction, classifier.classes))
+        print(_line(rows[-1]))
     if output:
         _write_table(output, rows)
     failed = sum(bool(row["error"]) for row in rows)
@@ -115,11 +116,9 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
     files: list[Path] = []
     for path in paths:
         if path.is_dir():
-            found = sorted(file for file in path.rglob("*") if file.suffix.lower() in IMAGE_SUFFIXES and file.is_file())
+            found = sorted(file for file in path.rglob("*") if is_image_file(file))
             if not found:
-                raise InputError(
-                    f"{printable(path)}: no images in this folder; expected {', '.join(sorted(IMAGE_SUFFIXES))}"
-                )
+                raise InputError(f"{printable(path)}: no images in this folder; expected {', '.join(IMAGE_SUFFIXES)}")
             files += found
         elif path.exists():
             files.append(path)

@@ -11,7 +11,7 @@ from loguru import logger
 from Resnet23.config import DATA_DIR, RAW_DIR, DataParams, suggest
 from Resnet23.errors import InputError
 from Resnet23.files import printable
-from Resnet23.images import IMAGE_SUFFIXES
+from Resnet23.images import IMAGE_SUFFIXES, is_image_file
 from Resnet23.processed import SPLITS
 from Resnet23.sources.archive import extract_archive
 from Resnet23.sources.download import download, is_url, public_form
@@ -87,12 +87,12 @@ def _read_classes(root: Path, folder: Path, split: str) -> tuple[list[Example], 
     for class_folder in class_folders:
         name = printable(class_folder.name)
         files = sorted(class_folder.iterdir(), key=_natural_key)
-        images = [path for path in files if _is_image(path)]
+        images = [path for path in files if is_image_file(path)]
         if not images:
             kinds = ", ".join(IMAGE_SUFFIXES)
             raise InputError(f"{printable(class_folder)}: class {name} has no image ({kinds}); add some or remove it")
         examples += [Example(split, name, _relative(path, root), path) for path in images]
-        ignored += [path for path in files if not _is_image(path)]
+        ignored += [path for path in files if not is_image_file(path)]
     return examples, ignored
 
 
@@ -118,10 +118,6 @@ def _subfolders(folder: Path) -> list[Path]:
     """The folders inside, hidden ones and macOS's archive metadata left out, sorted by the names of their classes."""
     folders = [path for path in folder.iterdir() if path.is_dir() and not path.name.startswith((".", "__MACOSX"))]
     return sorted(folders, key=lambda path: printable(path.name))
-
-
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
 
 
 def _natural_key(path: Path) -> tuple[list[str | int], str]:

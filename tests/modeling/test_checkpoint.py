@@ -93,6 +93,12 @@ def test_weights_of_another_network_are_refused_whole(tmp_path, checkpoint):
         load_model(tmp_path / "model.pth")
 
 
+def test_a_model_of_unknown_options_is_refused_by_name(tmp_path, checkpoint):
+    save_checkpoint(tmp_path / "model.pth", replace(checkpoint, model={**OPTIONS, "depth": 3}))
+    with pytest.raises(IntegrityError, match=r"model\.pth: cannot build the model .*depth"):
+        load_model(tmp_path / "model.pth")
+
+
 def test_a_missing_file_is_bad_input(tmp_path):
     with pytest.raises(InputError, match=r"nothing\.pth: no such file"):
         load_checkpoint(tmp_path / "nothing.pth")

@@ -14,7 +14,7 @@ from Resnet23.config import AugmentParams, TrainParams
 from Resnet23.dataset import FeatureDataset
 from Resnet23.errors import Resnet23Error
 from Resnet23.modeling.device import choose_precision
-from Resnet23.modeling.fit import FitResult, epoch_order, evaluate, fit
+from Resnet23.modeling.fit import FitResult, batch_slices, epoch_order, evaluate, fit
 from Resnet23.modeling.losses import get_task
 from Resnet23.modeling.zoo import create_model
 
@@ -75,6 +75,17 @@ def test_another_seed_gives_another_order(squares):
     assert len(orders) == 4
 
 
+@pytest.mark.parametrize(
+    ("count", "size", "expected"),
+    [(90, 32, [32, 32, 26]), (65, 32, [32, 33]), (64, 32, [32, 32]), (1, 32, [1]), (33, 32, [33])],
+)
+def test_batches_cover_every_image_once_and_none_is_of_one_image(count, size, expected):
+    order = np.arange(count)
+    batches = [order[batch] for batch in batch_slices(count, size)]
+    assert [len(batch) for batch in batches] == expected
+    assert np.array_equal(np.concatenate(batches), order)
+
+
 def test_one_epoch_equals_a_plain_loop(squares):
     """No dropout, no augmentation, SGD: the engine must do exactly what ten lines of PyTorch do."""
     torch.manual_seed(0)
@@ -86,11 +97,12 @@ def test_one_epoch_equals_a_plain_loop(squares):
     for positions in (order[:32], order[32:64], order[64:]):
         images = torch.stack([squares[position][0] for position in positions])
         targets = torch.from_numpy(squares.targets[positions])
-        loss = F.cross_entropy(plain(images.to(memory_format=torch.channels_last)), targets, label_smoothing=0.1)
+        logits = plain(images.to(memory_format=torch.channels_last))
+        loss = F.cross_entropy(logits, targets, label_smoothing=0.1)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        losses.append(loss.item() * len(positions))
+        losses.append(F.cross_entropy(logits.detach(), targets).item() * len(positions))
     assert result.history[0].train_loss == pytest.approx(sum(losses) / 90, rel=1e-5)
     for key, value in plain.state_dict().items():
         assert torch.allclose(value, result.state_dict[key], rtol=1e-4, atol=1e-5), key
