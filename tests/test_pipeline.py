@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -126,6 +127,19 @@ def test_a_parameter_reruns_its_stage_and_no_earlier_one(pipeline, change, stage
     assert changed == stages
 
 
+def test_a_shorter_training_reruns_training_and_what_follows(pipeline):
+    set_params(pipeline, "train.epochs=1")
+    try:
+        output = dvc("repro", folder=pipeline)
+    finally:
+        set_params(pipeline)
+    assert re.findall(r"Running stage '(\w+)'", output) == ["train", "predict", "plots"]
+    assert len((pipeline / "reports/history.csv").read_text().splitlines()) == 2
+    restored = dvc("repro", folder=pipeline)  # the run with the earlier parameters is in DVC's run cache
+    assert "Running stage" not in restored
+    assert len((pipeline / "reports/history.csv").read_text().splitlines()) == 3
+
+
 def test_the_run_in_the_tracker_holds_all_stages(pipeline):
     from mlflow import MlflowClient
 
@@ -191,6 +205,19 @@ def test_every_stage_runs_as_a_script_and_explains_its_options(project, name):
         assert option in result.stdout
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_the_demo_reaches_its_accuracy_whatever_the_seed(repository, tmp_path, monkeypatch, seed):
+    monkeypatch.chdir(repository)
+    params = load_params(preset="digits", assignments=[f"seed={seed}", "tracking.enabled=false"])
+    write_params(tmp_path / "params.yaml", params.model_dump(), "tests/test_pipeline.py")
+    monkeypatch.chdir(tmp_path)
+    for name in ("datadownload", "features", "train", "predict"):
+        STAGES[name]()
+    assert json.loads((tmp_path / "reports/metrics.json").read_text())["accuracy"] >= 0.97
+
+
+@pytest.mark.slow
 def test_the_official_images_through_an_experiment(mirror, tmp_path):
     """`dvc exp run` on a clone, with the official CIFAR-10 files from RESNET23_DATA_MIRROR."""
     clone = tmp_path / "clone"
