@@ -5,13 +5,13 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 from small_project import REPOSITORY, SHRUNK
 
@@ -162,9 +162,8 @@ def test_a_killed_training_leaves_the_record_alone_and_can_be_repeated(pipeline)
     for line in process.stdout:
         if line.startswith("epoch 2/"):
             break
-    children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True).stdout
-    for child in children.split():
-        os.kill(int(child), signal.SIGKILL)
+    for child in psutil.Process(process.pid).children(recursive=True):  # there may be a shell between the two
+        child.kill()
     process.communicate(timeout=60)
     assert process.returncode != 0
     assert (pipeline / "dvc.lock").read_text() == lock
