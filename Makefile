@@ -47,10 +47,11 @@ features: .venv/.core-stamp  ## Build the arrays from the images (FORCE=1: also 
 	@$(IN_FOLDER) dvc repro $(if $(FORCE),datadownload && dvc repro --single-item --force features,features)
 
 .PHONY: train predict plots
-train: .venv/.core-stamp  ## Train the network
+train: .venv/.core-stamp  ## Train the network, or go on with an interrupted training (FRESH=1: from the beginning)
 predict: .venv/.core-stamp  ## Evaluate it on the test images
 plots: .venv/.core-stamp  ## Draw the figures and the report page
 train predict plots:
+	@$(if $(FRESH),rm -rf "$(FOLDER)/models/.resume")
 	@$(IN_FOLDER) dvc repro $@
 
 .PHONY: repro
@@ -58,11 +59,27 @@ repro: .venv/.core-stamp  ## Run all stages that are not up to date
 	@$(IN_FOLDER) dvc repro
 	@python -m Resnet23.summary "$(FOLDER)"
 
+.PHONY: lr-find
+lr-find: .venv/.core-stamp  ## Suggest a learning rate: a short training in which it rises, and a figure in reports/extras
+	@$(IN_FOLDER) dvc repro features && python -m Resnet23.modeling.lr_find
+
 .PHONY: mlflow-ui
 mlflow-ui: .venv/.core-stamp  ## Show the tracked runs on http://127.0.0.1:5000
 	@cd "$(FOLDER)" && { test -f mlruns/mlflow.db || { echo 'make mlflow-ui: no runs yet; make train makes one'; exit 2; }; } && \
 		MLFLOW_DISABLE_TELEMETRY=true mlflow ui --host 127.0.0.1 --workers 1 \
 			--backend-store-uri sqlite:///mlruns/mlflow.db --default-artifact-root mlruns/artifacts
+
+.PHONY: tensorboard
+tensorboard: .venv/.dev-stamp  ## Show trainings in TensorBoard on http://127.0.0.1:6006
+	@cd "$(FOLDER)" && { test -d reports/tensorboard || { echo 'make tensorboard: nothing to show yet;' \
+		'set tracking.tensorboard to true in params.yaml, then train'; exit 2; }; } && \
+		tensorboard --logdir reports/tensorboard --host 127.0.0.1
+
+##@ Measuring
+
+.PHONY: bench-loop
+bench-loop: .venv/.core-stamp  ## Compare the speed of training with the network's own and with a plain loop (ten minutes on 2 cores)
+	@python -m benchmarks.loop
 
 ##@ Development
 

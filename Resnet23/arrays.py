@@ -1,14 +1,16 @@
 """data/features as memory-mapped arrays: what stage 2 leaves for everything that trains, predicts or draws.
 
     data/features/features.json             classes, counts, mean and std, validation split, duplicates, digests
-    data/features/{train,test}/images.npy   (N, H, W, 3) uint8
+    data/features/{train,test}/images.npy   (N, H, W, 3) uint8; not with `features.storage: files`
     data/features/{train,test}/targets.npy  (N,) int64, positions in `classes`
     data/features/{train,test}/files.json   N names relative to data/processed
 
-features.json is written last: without it the folder does not count as made.
+features.json is written last: without it the folder does not count as made. With `features.storage: files` the images
+stay in data/processed, and `images` is an ImageFiles, which reads them there.
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,9 +18,11 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from Resnet23.config import FEATURES_DIR
+from Resnet23.config import FEATURES_DIR, PROCESSED_DIR
 from Resnet23.errors import InputError, IntegrityError
 from Resnet23.files import printable
+from Resnet23.imagefiles import ImageFiles, combined_sha256
+from Resnet23.processed import MANIFEST, restore_folders
 
 FORMAT = "resnet23-features"
 VERSION = 1
@@ -33,7 +37,7 @@ REMAKE = "run `make features`"
 class Split:
     """The images of one split; row i of all three belongs to the same image."""
 
-    images: np.ndarray  # (N, H, W, 3) uint8, read-only memory map
+    images: np.memmap | ImageFiles  # (N, H, W, 3) uint8, read from disk as it is indexed, read-only
     targets: np.ndarray  # (N,) int64
     files: list[str]
 
@@ -45,7 +49,7 @@ class Split:
 class Features:
     """Both splits and their description; the validation images are rows of `train`."""
 
-    info: dict[str, Any]  # the whole of features.json
+    info: dict[str, Any]  # the whole of features.json, see read_info
     train: Split
     test: Split
     folder: Path
@@ -91,15 +95,17 @@ class Features:
         return np.setdiff1d(np.arange(len(self.train)), self.val_indices, assume_unique=True)
 
 
-def read_features(folder: str | Path = FEATURES_DIR) -> Features:
+def read_features(folder: str | Path = FEATURES_DIR, processed: str | Path = PROCESSED_DIR) -> Features:
     """Open what stage 2 wrote. The images stay on disk and are read as they are used.
 
-    Raises InputError when a file is missing, and IntegrityError when one is malformed, of another version,
-    a pickle in disguise, or does not fit the others.
+    With `features.storage: files` they are in `processed`, whose class folders are first made to be those of its
+    manifest. Raises InputError when a file is missing or the manifest is of other images, and IntegrityError when a
+    file is malformed, of another version, a pickle in disguise, or does not fit the others.
     """
-    folder = Path(folder)
-    info = _read_info(folder / INFO_FILE)
-    train, test = (_read_split(folder, name, info) for name in ("train", "test"))
+    folder, processed = Path(folder), Path(processed)
+    info = read_info(folder)
+    hashes = {row.file: row.sha256 for row in restore_folders(processed)} if info["storage"] == "files" else {}
+    train, test = (_read_split(folder, name, info, processed, hashes) for name in ("train", "test"))
     rows = info["val_indices"]
     if len(rows) != info["counts"]["val"] or rows != sorted(set(rows) & set(range(len(train)))):
         raise IntegrityError(
@@ -124,6 +130,7 @@ class _Info(BaseModel):
 
     format: Literal["resnet23-features"]
     version: Literal[1]
+    storage: Literal["array", "files"] = "array"  # records from before there was a choice do not name it
     dataset: str
     task: Literal["multiclass"]
     classes: list[str] = Field(min_length=1)
@@ -139,7 +146,12 @@ class _Info(BaseModel):
     skipped: list[dict[str, str]]
 
 
-def _read_info(path: Path) -> dict[str, Any]:
+def read_info(folder: str | Path = FEATURES_DIR) -> dict[str, Any]:
+    """What features.json says of the images, without opening any; `storage` is "array" where it does not say.
+
+    Raises InputError when there is no such file and IntegrityError when it is malformed or of another version.
+    """
+    path = Path(folder) / INFO_FILE
     info = _read_json(path)
     try:
         _Info.model_validate(info)
@@ -149,20 +161,26 @@ def _read_info(path: Path) -> dict[str, Any]:
         found = repr(first["input"]) if len(repr(first["input"])) < 60 else type(first["input"]).__name__
         expected = first["msg"].replace("Input should be", "expected")
         raise IntegrityError(f"{printable(path)}: {key}: found {found}, {expected}; {REMAKE}") from None
-    return info
+    return {"storage": "array", **info}
 
 
-def _read_split(folder: Path, name: str, info: dict[str, Any]) -> Split:
-    images_path, targets_path, files_path = (folder / name / file for file in (IMAGES_FILE, TARGETS_FILE, FILES_FILE))
+def _read_split(folder: Path, name: str, info: dict[str, Any], processed: Path, hashes: Mapping[str, str]) -> Split:
+    """One split of `folder`; `hashes` has the SHA-256 of every file of `processed`, if the images are there."""
+    targets_path, files_path = folder / name / TARGETS_FILE, folder / name / FILES_FILE
     count = info["counts"][name] + (info["counts"]["val"] if name == "train" else 0)
     side = info["image_size"]
-    images = _read_array(images_path, (count, side, side, 3), np.uint8)
-    targets = np.array(_read_array(targets_path, (count,), np.int64))
-    if count and not 0 <= targets.min() <= targets.max() < len(info["classes"]):
-        raise IntegrityError(f"{printable(targets_path)}: a target beyond the {len(info['classes'])} classes; {REMAKE}")
     files = _read_json(files_path)
     if not isinstance(files, list) or len(files) != count or not all(isinstance(file, str) for file in files):
         raise IntegrityError(f"{printable(files_path)}: expected a list of {count} file names; {REMAKE}")
+    targets = np.array(_read_array(targets_path, (count,), np.int64))
+    if count and not 0 <= targets.min() <= targets.max() < len(info["classes"]):
+        raise IntegrityError(f"{printable(targets_path)}: a target beyond the {len(info['classes'])} classes; {REMAKE}")
+    if info["storage"] == "array":
+        return Split(_read_array(folder / name / IMAGES_FILE, (count, side, side, 3), np.uint8), targets, files)
+    images = ImageFiles(processed, files, [hashes.get(file, "") for file in files], side)
+    if combined_sha256(images.hashes) != info["digests"][name]["images"]:
+        manifest, described = printable(processed / MANIFEST), printable(folder / INFO_FILE)
+        raise InputError(f"{manifest}: lists other {name} images than {described} was made of; {REMAKE}")
     return Split(images, targets, files)
 
 

@@ -1,5 +1,6 @@
 """How every module command runs: shared options, logging, one-line errors, exit codes."""
 
+import os
 import signal
 import sys
 import warnings
@@ -57,7 +58,9 @@ def explain(error: BaseException) -> tuple[str, int]:
     if (
         isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     ):  # the latter is PyTorch's, on a GPU
-        error = ResourceError("out of memory; a smaller train.batch_size or predict.batch_size needs less")
+        error = ResourceError(
+            "out of memory; a larger train.accumulation, or a smaller train.batch_size or predict.batch_size"
+        )
     if isinstance(error, Resnet23Error):
         return str(error), error.exit_code
     if isinstance(error, Terminated):
@@ -67,9 +70,16 @@ def explain(error: BaseException) -> tuple[str, int]:
     return f"{type(error).__name__}: {error} (--debug shows where)", 1
 
 
+def is_main_process() -> bool:
+    """Whether this process writes and reports: the only one, or the first of those of `torchrun`."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
 def configure_logging(debug: bool = False) -> None:
-    """Send log lines and warnings to stderr, above any progress bar that is on the screen."""
+    """Send log lines and warnings to stderr, above any progress bar that is on the screen; one process does."""
     logger.remove()
+    if not is_main_process():
+        return
     logger.add(
         lambda message: tqdm.write(message, file=sys.stderr, end=""),
         level="DEBUG" if debug else "INFO",

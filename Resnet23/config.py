@@ -83,6 +83,7 @@ class DataParams(Section):
 class FeaturesParams(Section):
     """Stage 2: the validation split and what to do about bad or leaked images."""
 
+    storage: Literal["array", "files"] = "array"
     val_fraction: float = Field(0.1, ge=0, lt=1)
     on_bad_image: Literal["stop", "skip"] = "stop"
     max_leaked: int | None = Field(None, ge=0)
@@ -115,15 +116,45 @@ class AffineParams(Section):
     translate: float = Field(0.1, ge=0, le=1)
 
 
+class ResizedCropParams(Section):
+    """A random part of the image, at least `min_area` of it, brought back to full size."""
+
+    probability: float = Field(0.0, ge=0, le=1)
+    min_area: float = Field(0.25, gt=0, le=1)
+    max_aspect: float = Field(4 / 3, ge=1, le=10)
+
+
+class RandAugmentParams(Section):
+    """For the policy randaugment: changes for each image, and their strength from 0 to 30."""
+
+    operations: int = Field(2, ge=1, le=14)
+    magnitude: int = Field(9, ge=0, le=30)
+
+
 class AugmentParams(Section):
     """Random changes of the training images; every one is off by default."""
 
-    flip: bool = False
+    flip: Literal["none", "random", "alternating"] = "none"
     crop_padding: int = Field(0, ge=0)
     crop_mode: Literal["reflect", "zero"] = "reflect"
+    resized_crop: ResizedCropParams = ResizedCropParams()
     cutout: int = Field(0, ge=0)
     color_jitter: ColorJitterParams = ColorJitterParams()
     affine: AffineParams = AffineParams()
+    policy: Literal["none", "randaugment", "autoaugment", "trivialaugment"] = "none"
+    randaugment: RandAugmentParams = RandAugmentParams()
+    mixup: float = Field(0.0, ge=0)
+    cutmix: float = Field(0.0, ge=0)
+
+
+class PhaseParams(Section):
+    """A part of the training with an optimizer and a schedule of its own; None takes the value of the section."""
+
+    epochs: int | None = Field(None, ge=1)
+    learning_rate: float | None = Field(None, gt=0)
+    trainable: str = Field("all", pattern=r"^(all|head|from:.+)$")
+    rate_decay_by_depth: float = Field(1.0, gt=0, le=1)
+    resolution: int | None = Field(None, ge=8, le=1024)
 
 
 class TrainParams(Section):
@@ -132,15 +163,33 @@ class TrainParams(Section):
     task: Literal["multiclass"] | None = None
     epochs: int = Field(20, ge=1)
     batch_size: int = Field(64, ge=2)
+    accumulation: int = Field(1, ge=1)
     optimizer: str = "adam"
     learning_rate: float = Field(1e-3, gt=0)
     momentum: float = Field(0.9, ge=0, lt=1)
+    nesterov: bool = True
     weight_decay: float = Field(0.0, ge=0)
     schedule: str = "constant"
+    warmup_epochs: float = Field(0.0, ge=0)
+    step_epochs: float = Field(10.0, gt=0)
+    step_factor: float = Field(0.1, gt=0, lt=1)
+    restart_epochs: float = Field(5.0, gt=0)
+    phases: list[PhaseParams] = Field([PhaseParams()], min_length=1)
     label_smoothing: float = Field(0.0, ge=0, lt=1)
+    ema_decay: float = Field(0.0, ge=0, lt=1)
+    clip_norm: float = Field(0.0, ge=0)
+    clip_value: float = Field(0.0, ge=0)
+    patience: int = Field(0, ge=0)
     augment: AugmentParams = AugmentParams()
     device: Literal["auto", "cpu", "cuda"] = "auto"
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
+    channels_last: bool = True
+    compile: Literal["auto"] | bool = "auto"
+    deterministic: bool = False
+    num_workers: int = Field(0, ge=0, le=256)
+    pin_memory: bool = True
+    checkpoint_minutes: float = Field(5.0, gt=0)
+    checkpoint_steps: int | None = Field(None, ge=1)
 
 
 class PredictParams(Section):
@@ -162,6 +211,8 @@ class TrackingParams(Section):
 
     enabled: bool = True
     experiment: str = Field("resnet23", min_length=1)
+    tensorboard: bool = False
+    gradients: bool = False
 
 
 class Params(Section):

@@ -12,10 +12,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms import v2
 
-from Resnet23.arrays import INFO_FILE, read_features
+from Resnet23.arrays import INFO_FILE, read_info
 from Resnet23.config import CIFAR10_MEAN, CIFAR10_STD, FEATURES_DIR, IMAGE_SIZE
 from Resnet23.errors import InputError
 from Resnet23.files import printable
+from Resnet23.imagefiles import ImageFiles
 from Resnet23.images import decode_image, is_image_file, resize_image
 
 
@@ -62,7 +63,7 @@ class CIFARCustomDataset(Dataset[tuple[Any, int]]):
 
 
 class FeatureDataset(Dataset[tuple[Tensor, int]]):
-    """Rows of the memory-mapped feature arrays; nothing is read before it is asked for.
+    """Rows of the features, memory-mapped arrays or image files; nothing is read before it is asked for.
 
     `images` (M, H, W, 3) uint8 and `targets` (M,) are whole arrays, `rows` chooses and orders what the data set holds.
     An item is (normalised image (3, H, W) float, label); the training engine takes raw batches and augments those.
@@ -70,7 +71,7 @@ class FeatureDataset(Dataset[tuple[Tensor, int]]):
 
     def __init__(
         self,
-        images: np.ndarray,
+        images: np.ndarray | ImageFiles,
         targets: np.ndarray,
         mean: Sequence[float],
         std: Sequence[float],
@@ -113,8 +114,8 @@ def get_default_transform() -> v2.Compose:
     """
     size, rule, mean, std = IMAGE_SIZE[0], "crop", CIFAR10_MEAN, CIFAR10_STD
     if (FEATURES_DIR / INFO_FILE).exists():
-        features = read_features()
-        size, rule, mean, std = features.image_size, features.resize, features.mean, features.std
+        info = read_info()
+        size, rule, mean, std = info["image_size"], info["resize"], info["mean"], info["std"]
     resize = partial(resize_image, size=size, rule=rule)
     return v2.Compose([resize, v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(mean, std)])
 

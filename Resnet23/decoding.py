@@ -1,4 +1,4 @@
-"""The PNG files of a manifest, decoded by several processes into .npy files, in memory that does not grow with them."""
+"""The PNG files of a manifest, decoded and measured by several processes, in memory that does not grow with them."""
 
 import hashlib
 import multiprocessing
@@ -18,8 +18,9 @@ from tqdm import tqdm
 
 from Resnet23.duplicates import difference_hashes
 from Resnet23.errors import InputError, ResourceError
-from Resnet23.images import decode_image
-from Resnet23.processed import ManifestRow
+from Resnet23.files import printable
+from Resnet23.imagefiles import read_png
+from Resnet23.processed import SPLITS, ManifestRow
 
 CHUNK_IMAGES = 1000
 CHUNK_BYTES = 1 << 24
@@ -34,24 +35,24 @@ RECORD = np.dtype(
 
 @dataclass(frozen=True)
 class Chunk:
-    """Some images of one split and the place in the .npy file where they go."""
+    """Some images of one split, and the place in the .npy file where they go, if they are kept."""
 
     folder: Path
     rows: Sequence[ManifestRow]
     size: int  # pixels
-    output: Path
+    output: Path | None
     offset: int  # bytes
 
 
 def decode_images(
     folder: Path, rows: Sequence[ManifestRow], outputs: Mapping[str, Path], size: int, processes: int | None = None
 ) -> tuple[np.ndarray, dict[str, str]]:
-    """Decode the images of each split into the .npy file `outputs[split]`, (N, size, size, 3) uint8.
+    """Decode the images of each split into the .npy file `outputs[split]`, (N, size, size, 3) uint8, if it names one.
 
-    Gives a RECORD for each row, split after split in the order of `outputs`, and for each bad file what is wrong with
-    it; its pixels are black. `processes` defaults to what pays for this number of images.
+    Gives a RECORD for each row, training images first, and for each bad file what is wrong with it; its pixels are
+    black. `processes` defaults to what pays for this number of images.
     """
-    chunks = [chunk for split, output in outputs.items() for chunk in _plan(folder, rows, split, output, size)]
+    chunks = [chunk for split in SPLITS for chunk in _plan(folder, rows, split, outputs.get(split), size)]
     processes = processes or _useful_processes(chunks)
     records, bad = [np.empty(0, RECORD)], {}
     with (
@@ -70,13 +71,15 @@ def decode_chunk(chunk: Chunk) -> tuple[np.ndarray, dict[str, str]]:
     images = np.zeros((len(chunk.rows), chunk.size, chunk.size, 3), np.uint8)
     bad = {}
     for image, row in zip(images, chunk.rows, strict=True):
+        path = chunk.folder / row.file
         try:
-            image[:] = _load(chunk.folder, row, chunk.size)
+            image[:] = read_png(path, row.sha256, chunk.size)
         except InputError as error:
-            bad[row.file] = str(error).removeprefix(f"{row.file}: ")
-    with open(chunk.output, "rb+") as file:  # not through a memory map: on a full disk that would kill the process
-        file.seek(chunk.offset)
-        file.write(images.data)
+            bad[row.file] = str(error).removeprefix(f"{printable(path)}: ")
+    if chunk.output is not None:
+        with open(chunk.output, "rb+") as file:  # not through a memory map: on a full disk that would kill the process
+            file.seek(chunk.offset)
+            file.write(images.data)
     return measure(images), bad
 
 
@@ -92,35 +95,21 @@ def measure(images: np.ndarray) -> np.ndarray:
     return records
 
 
-def _load(folder: Path, row: ManifestRow, size: int) -> np.ndarray:
-    """The pixels of one image, (size, size, 3) uint8. Raises InputError if it is not the one in the manifest."""
-    try:
-        png = (folder / row.file).read_bytes()
-    except OSError as error:
-        raise InputError(os.strerror(error.errno).lower()) from None
-    if not png:
-        raise InputError("zero bytes")
-    pixels = np.asarray(decode_image(png, row.file))
-    if hashlib.sha256(png).hexdigest() != row.sha256:
-        raise InputError("SHA-256 differs from the manifest: damaged or edited")
-    if pixels.shape != (size, size, 3):
-        raise InputError(
-            f"{pixels.shape[1]} x {pixels.shape[0]} pixels, expected {size} x {size} as data.image_size says"
-        )
-    return pixels
-
-
-def _plan(folder: Path, rows: Sequence[ManifestRow], split: str, output: Path, size: int) -> Iterator[Chunk]:
-    """Write the header of a split's .npy file, and cut the split into chunks."""
+def _plan(folder: Path, rows: Sequence[ManifestRow], split: str, output: Path | None, size: int) -> Iterator[Chunk]:
+    """Cut a split into chunks, and write the header of its .npy file, if it is to have one."""
     rows = [row for row in rows if row.split == split]
-    header = {"descr": "|u1", "fortran_order": False, "shape": (len(rows), size, size, 3)}
-    with open(output, "wb") as file:
-        np.lib.format.write_array_header_1_0(file, header)
-        start = file.tell()
+    start = _write_header(output, (len(rows), size, size, 3)) if output else 0
     image_bytes = size * size * 3
     step = max(1, min(CHUNK_IMAGES, CHUNK_BYTES // image_bytes))
     for begin in range(0, len(rows), step):
         yield Chunk(folder, rows[begin : begin + step], size, output, start + begin * image_bytes)
+
+
+def _write_header(output: Path, shape: tuple[int, ...]) -> int:
+    """Begin a .npy file of uint8; the number of bytes before the first value."""
+    with open(output, "wb") as file:
+        np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+        return file.tell()
 
 
 def _decode_chunks(chunks: Sequence[Chunk], processes: int) -> Iterator[tuple[np.ndarray, dict[str, str]]]:

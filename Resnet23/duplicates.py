@@ -6,10 +6,11 @@ and CIFAR-100 hold: below them the same photo, compressed or cropped a little di
 bottles. Mirrored, rotated or clearly shifted copies are not found.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain, combinations, islice, pairwise, product
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -21,6 +22,16 @@ MARGIN = 1.0  # levels; smaller steps of brightness count as flat
 BANDS = MAX_DISTANCE + 2
 WINDOW = 16
 COMPARED_BYTES = 1 << 22
+
+
+class Images(Protocol):
+    """(N, H, W, 3) uint8, of which rows can be read: an array, a memory map, files in the guise of one."""
+
+    shape: tuple[int, ...]
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray: ...
 
 
 def difference_hashes(images: np.ndarray) -> np.ndarray:
@@ -41,11 +52,11 @@ def difference_hashes(images: np.ndarray) -> np.ndarray:
 
 
 def find_duplicates(
-    train: np.ndarray, test: np.ndarray, digests: np.ndarray, hashes: np.ndarray, files: Sequence[str]
+    train: Images, test: Images, digests: np.ndarray, hashes: np.ndarray, files: Sequence[str]
 ) -> dict[str, Any]:
     """Count the identical and the near-identical pairs, and list the first of them by file.
 
-    `train` and `test` are (N, H, W, 3) uint8 and may be memory maps: only near-identical candidates are read.
+    Of the images, only near-identical candidates are read, a few at a time.
     `digests` (N, K) and `hashes` (N,) uint64 and `files` describe the training images, then the test images.
     Gives {"identical", "near_identical"} -> {"train-train", "test-test", "train-test"} -> {"count", "pairs"}.
     Identical images stand for each other: one image near two identical ones makes two near-identical pairs.
@@ -129,20 +140,21 @@ def _pairs_in_buckets(hashes: np.ndarray, mask: np.uint64) -> np.ndarray:
     return np.concatenate(found, axis=1)
 
 
-def _differences(parts: Sequence[np.ndarray], pairs: np.ndarray) -> np.ndarray:
-    """The mean absolute difference, in levels, of each pair (P, 2) of rows of the arrays laid end to end."""
-    values = parts[0][0].size
+def _differences(parts: Sequence[Images], pairs: np.ndarray) -> np.ndarray:
+    """The mean absolute difference, in levels, of each pair (P, 2) of rows of both parts laid end to end."""
+    values = math.prod(parts[0].shape[1:])
     step = max(1, COMPARED_BYTES // values)
     sums = np.zeros(len(pairs), np.int64)
     for begin in range(0, len(pairs), step):
-        one, other = (_take(parts, column) for column in pairs[begin : begin + step].T)
+        rows, places = np.unique(pairs[begin : begin + step], return_inverse=True)
+        one, other = _take(parts, rows)[places.reshape(-1, 2).T]
         difference = np.maximum(one, other) - np.minimum(one, other)  # (n, H, W, 3) uint8
         sums[begin : begin + step] = difference.reshape(len(difference), -1).sum(axis=1, dtype=np.int64)
     return sums / values
 
 
-def _take(parts: Sequence[np.ndarray], rows: np.ndarray) -> np.ndarray:
-    """Rows of two arrays laid end to end."""
+def _take(parts: Sequence[Images], rows: np.ndarray) -> np.ndarray:
+    """Rows of both parts laid end to end."""
     images = np.empty((len(rows), *parts[0].shape[1:]), np.uint8)
     in_first = rows < len(parts[0])
     images[in_first] = parts[0][rows[in_first]]

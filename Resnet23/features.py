@@ -1,14 +1,13 @@
 """Stage 2: decode the images once, into arrays that a trainer can map into memory.
 
 Checks every file against the manifest, finds duplicates, holds out a validation split, and measures mean and standard
-deviation of the images that are trained on. Writes data/features as arrays.py describes it.
+deviation of the images that are trained on. Writes data/features as arrays.py describes it; with
+`features.storage: files` everything but the arrays of images.
 """
 
-import json
 import math
-import textwrap
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from Resnet23.decoding import decode_images
 from Resnet23.duplicates import find_duplicates
 from Resnet23.errors import InputError
 from Resnet23.files import atomic_path, atomic_write, printable, sha256_file, write_json
+from Resnet23.imagefiles import ImageFiles, combined_sha256
 from Resnet23.processed import SPLITS, ManifestRow, read_manifest, restore_folders
 
 NAMED_FILES = 20
@@ -30,18 +30,18 @@ NAMED_FILES = 20
 def make_features(params: Params, processed: Path = PROCESSED_DIR, output: Path = FEATURES_DIR) -> dict[str, Any]:
     """Decode the class folders of `processed` into the arrays of `output`; give what features.json says of them.
 
-    What `output` held before stays until everything about the new arrays is known. Raises InputError for bad images
-    that are not to be skipped, for classes that cannot be split, and for more leaked images than allowed.
+    With `features.storage: files` no array of images is among them. What `output` held before stays until everything
+    about the new arrays is known. Raises InputError for bad images that are not to be skipped, for classes that
+    cannot be split, and for more leaked images than allowed.
     """
     rows = read_manifest(processed)
     classes = sorted({row.class_name for row in rows})
     targets, val_indices = label_images(rows, classes, params)
-    with ExitStack() as written:
-        images = {split: written.enter_context(atomic_path(output / split / IMAGES_FILE)) for split in SPLITS}
-        rows, records, skipped = _decode_usable(processed, rows, images, params)
+    with _image_arrays(output, params.features.storage) as arrays:
+        rows, records, skipped = _decode_usable(processed, rows, arrays, params)
         if skipped:
             targets, val_indices = label_images(rows, classes, params)
-        duplicates = _find_duplicates(rows, images, records, params.features.max_leaked)
+        duplicates = _find_duplicates(processed, rows, arrays, records, params)
         (output / INFO_FILE).unlink(missing_ok=True)
     _write_rows(output, rows, targets)
     trained = np.delete(records[: len(targets["train"])], val_indices)
@@ -51,11 +51,11 @@ def make_features(params: Params, processed: Path = PROCESSED_DIR, output: Path 
         "mean": mean,
         "std": std,
         "val_indices": val_indices.tolist(),
-        "digests": _digests(output),
+        "digests": _digests(output, rows, params.features.storage),
         "duplicates": duplicates,
         "skipped": [{"file": file, "reason": reason} for file, reason in skipped.items()],
     }
-    _write_info(output / INFO_FILE, info)
+    write_json(output / INFO_FILE, info)
     return info
 
 
@@ -124,13 +124,29 @@ def mean_and_std(sums: np.ndarray, sums_of_squares: np.ndarray, pixels: int) -> 
     return mean, std
 
 
+@contextmanager
+def _image_arrays(output: Path, storage: str) -> Iterator[dict[str, Path]]:
+    """Where the images of each split are to be written; they get their final names when the block succeeds.
+
+    With the storage "files" nowhere, and images.npy of another run are removed then.
+    """
+    paths = {split: output / split / IMAGES_FILE for split in SPLITS}
+    if storage == "array":
+        with ExitStack() as written:
+            yield {split: written.enter_context(atomic_path(path)) for split, path in paths.items()}
+    else:
+        yield {}
+        for path in paths.values():
+            path.unlink(missing_ok=True)
+
+
 def _decode_usable(
-    processed: Path, rows: Sequence[ManifestRow], images: Mapping[str, Path], params: Params
+    processed: Path, rows: Sequence[ManifestRow], arrays: Mapping[str, Path], params: Params
 ) -> tuple[Sequence[ManifestRow], np.ndarray, dict[str, str]]:
     """Decode all images, or all but the bad ones: the rows decoded, their records, and the bad files' reasons."""
     skipped: dict[str, str] = {}
     while True:
-        records, bad = decode_images(processed, rows, images, params.data.image_size)
+        records, bad = decode_images(processed, rows, arrays, params.data.image_size)
         if not bad:
             return rows, records, skipped
         if params.features.on_bad_image == "stop":
@@ -144,13 +160,25 @@ def _decode_usable(
         rows = [row for row in rows if row.file not in bad]
 
 
+def _open_images(
+    processed: Path, rows: Sequence[ManifestRow], arrays: Mapping[str, Path], size: int
+) -> Iterator[np.memmap | ImageFiles]:
+    """The images of each split, as they will be read: from the arrays, or where there are none, from their files."""
+    for split in SPLITS:
+        if arrays:
+            yield np.load(arrays[split], mmap_mode="r", allow_pickle=False)
+        else:
+            part = [row for row in rows if row.split == split]
+            yield ImageFiles(processed, [row.file for row in part], [row.sha256 for row in part], size)
+
+
 def _find_duplicates(
-    rows: Sequence[ManifestRow], images: Mapping[str, Path], records: np.ndarray, max_leaked: int | None
+    processed: Path, rows: Sequence[ManifestRow], arrays: Mapping[str, Path], records: np.ndarray, params: Params
 ) -> dict[str, Any]:
-    """Identical and near-identical pairs. Raises InputError when more than `max_leaked` are the same in both splits."""
-    train, test = (np.load(images[split], mmap_mode="r", allow_pickle=False) for split in SPLITS)
+    """Identical and near-identical pairs. Raises InputError when more are the same in both splits than allowed."""
+    train, test = _open_images(processed, rows, arrays, params.data.image_size)
     duplicates = find_duplicates(train, test, records["digest"], records["hash"], [row.file for row in rows])
-    leaked = duplicates["identical"]["train-test"]
+    leaked, max_leaked = duplicates["identical"]["train-test"], params.features.max_leaked
     if max_leaked is not None and leaked["count"] > max_leaked:
         pairs = _name_some(" = ".join(pair) for pair in leaked["pairs"])
         raise InputError(
@@ -161,7 +189,7 @@ def _find_duplicates(
 
 
 def _write_rows(output: Path, rows: Sequence[ManifestRow], targets: Mapping[str, np.ndarray]) -> None:
-    """Write what belongs to the rows of images.npy: targets and file names."""
+    """Write what belongs to the rows of the images: targets and file names."""
     for split in SPLITS:
         with atomic_write(output / split / TARGETS_FILE, "wb") as file:
             np.save(file, targets[split], allow_pickle=False)
@@ -181,6 +209,7 @@ def _describe(
     return {
         "format": FORMAT,
         "version": VERSION,
+        "storage": params.features.storage,
         "dataset": params.data.dataset,
         "task": "multiclass",
         "classes": classes,
@@ -191,22 +220,13 @@ def _describe(
     }
 
 
-def _digests(output: Path) -> dict[str, dict[str, str]]:
-    return {
-        split: {
-            "images": sha256_file(output / split / IMAGES_FILE),
-            "targets": sha256_file(output / split / TARGETS_FILE),
-        }
-        for split in SPLITS
-    }
-
-
-def _write_info(path: Path, info: Mapping[str, Any]) -> None:
-    """Write features.json indented, but for the validation rows, which would take a line each."""
-    text = json.dumps({**info, "val_indices": []}, indent=2, ensure_ascii=False, allow_nan=False)
-    indices = textwrap.fill(json.dumps(info["val_indices"]), 120, initial_indent="    ", subsequent_indent="    ")
-    with atomic_write(path) as file:
-        file.write(text.replace('"val_indices": []', f'"val_indices":\n{indices}', 1) + "\n")
+def _digests(output: Path, rows: Sequence[ManifestRow], storage: str) -> dict[str, dict[str, str]]:
+    """What changes with the images and the targets, so that whatever depends on features.json notices."""
+    if storage == "array":
+        images = {split: sha256_file(output / split / IMAGES_FILE) for split in SPLITS}
+    else:
+        images = {split: combined_sha256(row.sha256 for row in rows if row.split == split) for split in SPLITS}
+    return {split: {"images": images[split], "targets": sha256_file(output / split / TARGETS_FILE)} for split in SPLITS}
 
 
 def _name_some(names: Iterable[str]) -> str:
@@ -233,7 +253,7 @@ def main(
     assignments: SetOption = None,
     debug: DebugOption = False,
 ) -> None:
-    """Decode data/processed into the arrays of data/features."""
+    """Decode and measure data/processed, for the arrays and the description in data/features."""
     params = load_params(params_file, preset, assignments)
     restore_folders(PROCESSED_DIR)
     _report(make_features(params))

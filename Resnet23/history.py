@@ -1,26 +1,36 @@
 """reports/history.csv: one row per epoch of the training."""
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
 import numpy as np
 
 from Resnet23.config import HISTORY_FILE
 from Resnet23.errors import InputError
-from Resnet23.files import printable
+from Resnet23.files import atomic_write, printable
 
-COLUMNS = (
-    "epoch",
-    "train_loss",
-    "train_accuracy",
-    "val_loss",
-    "val_accuracy",
-    "learning_rate",
-    "seconds",
-    "images_per_second",
-    "data_wait",
-)
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """A row; losses are means over images, accuracies shares, data_wait a share of seconds.
+
+    The seconds are those of training, without validation. The validation columns are None where there is none.
+    """
+
+    epoch: int  # from 1
+    train_loss: float
+    train_accuracy: float
+    val_loss: float | None
+    val_accuracy: float | None
+    learning_rate: float  # of the last optimizer step, the highest of all parameter groups
+    seconds: float
+    images_per_second: float
+    data_wait: float
+
+
+COLUMNS = tuple(field.name for field in fields(EpochRecord))
 EMPTY_WITHOUT_VALIDATION = ("val_loss", "val_accuracy")
 
 History = Mapping[str, Sequence[float] | np.ndarray]  # column -> one value per epoch; NaN where there is none
@@ -41,6 +51,14 @@ def read_history(path: str | Path = HISTORY_FILE) -> dict[str, np.ndarray]:
         raise InputError(f"{printable(path)}: expected the columns {','.join(COLUMNS)} and a row for each epoch")
     values = np.array([_parse_row(path, line, row) for line, row in rows])  # (epochs, columns)
     return dict(zip(COLUMNS, values.T, strict=True))
+
+
+def write_history(records: Iterable[EpochRecord], path: str | Path = HISTORY_FILE) -> None:
+    """Write the rows atomically."""
+    with atomic_write(path, newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(record) for record in records)
 
 
 def has_validation(history: History) -> bool:

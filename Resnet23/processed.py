@@ -83,20 +83,20 @@ def write_processed(images: Iterable[tuple[ManifestRow, bytes]], folder: Path = 
     return rows
 
 
-def restore_folders(folder: Path = PROCESSED_DIR) -> None:
-    """Extract the tar into the class folders, unless they already are those of the manifest.
+def restore_folders(folder: Path = PROCESSED_DIR) -> list[ManifestRow]:
+    """Extract the tar into the class folders, unless they already are those of the manifest; give its rows.
 
-    Raises IntegrityError when the tar does not hold exactly the manifest's files.
+    Raises what read_manifest raises, and IntegrityError when the tar does not hold exactly the manifest's files.
     """
-    stamp = folder / STAMP
-    expected = {row.file: row for row in read_manifest(folder)}
+    stamp, rows = folder / STAMP, read_manifest(folder)
     current = stamp.is_file() and stamp.read_text() == sha256_file(folder / MANIFEST)
     if current and all((folder / split).is_dir() for split in SPLITS):
-        return
+        return rows
     with atomic_folder(folder / "test") as test, atomic_folder(folder / "train") as train:
-        _extract(folder / ARCHIVE, expected, {"train": train, "test": test})
+        _extract(folder / ARCHIVE, {row.file: row for row in rows}, {"train": train, "test": test})
         stamp.unlink(missing_ok=True)
     _write_stamp(folder)
+    return rows
 
 
 def _add_image(tar: tarfile.TarFile, folder: Path, row: ManifestRow, png: bytes) -> ManifestRow:

@@ -59,7 +59,7 @@ def make_project(folder: Path, preset: str | None = None, assignments: list[str]
         write_text(folder / copied, copied.read_text(encoding="utf-8"))
     cache = Path(os.path.relpath(Path(".dvc/cache"), folder / ".dvc")).as_posix()
     write_text(folder / ".dvc" / "config", DVC_CONFIG.format(cache=cache))
-    write_text(folder / ".dvcignore", "/data/raw/\n/data/processed/train/\n/data/processed/test/\n")
+    write_text(folder / ".dvcignore", "/data/raw/\n/data/processed/train/\n/data/processed/test/\n/models/.resume/\n")
     write_text(folder / ".gitignore", "*\n")
     write_params(folder / PARAMS_FILE, params, describe_origin(preset, assignments))
 

@@ -167,6 +167,18 @@ class Tracker:
         for batch in _batches(entries, MAX_METRICS):
             self._client.log_batch(self.run_id, metrics=batch, synchronous=True)
 
+    def last_step(self, metric: str) -> int:
+        """The highest step for which the run holds this metric, 0 when there is none."""
+        if self._stopped:
+            return 0
+        try:
+            history = self._client.get_metric_history(self.run_id, metric)
+            return max((point.step for point in history), default=0)
+        except Exception as error:
+            self._stopped = True
+            _warn(error)
+            return 0
+
     @_harmless
     def log_artifact(self, path: str | Path, folder: str = "") -> None:
         """Copy a file, or a folder with all that is in it, into the run's `folder`."""

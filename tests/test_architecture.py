@@ -14,13 +14,17 @@ from package_imports import PACKAGE, ROOT, imported_modules, imported_names, mod
 
 # An import points to a module with a lower number.
 LAYERS = {
-    0: ["errors", "files", "config", "command", "revision"],
+    0: ["errors", "files", "config", "command", "interrupts", "revision", "augmentation.imagewise"],
     1: [
         "arrays",
-        "augment",
+        "augmentation",
+        "augmentation.colors",
+        "augmentation.draws",
         "duplicates",
         "figures",
+        "augmentation.geometry",
         "history",
+        "imagefiles",
         "images",
         "predictions",
         "processed",
@@ -28,9 +32,12 @@ LAYERS = {
         "tracking",
         "modeling.device",
         "modeling.losses",
+        "modeling.meter",
         "modeling.metrics",
         "modeling.model23",
-        "modeling.optim",
+        "modeling.muon",
+        "modeling.phases",
+        "modeling.stages",
         "sources.archive",
         "sources.download",
         "sources.examples",
@@ -39,26 +46,39 @@ LAYERS = {
         "dataset",
         "decoding",
         "figures.findings",
+        "figures.range_test",
+        "augmentation.mixing",
+        "augmentation.policies",
         "results",
+        "modeling.optim",
+        "modeling.resume",
+        "modeling.watch",
         "modeling.zoo",
         "sources.batches",
         "sources.digits",
         "sources.folder",
         "sources.npm",
     ],
-    3: ["figures.charts", "figures.galleries", "modeling.checkpoint", "sources.cifar"],
-    4: ["report", "modeling.inference", "sources"],
-    5: ["modeling.fit"],
-    6: ["datadownload", "features", "modeling.train", "modeling.predict", "plots"],
+    3: ["augment", "figures.charts", "figures.galleries", "modeling.checkpoint", "sources.cifar"],
+    4: ["report", "modeling.batches", "modeling.inference", "sources"],
+    5: ["modeling.evaluate", "modeling.selection", "modeling.fit"],
+    6: ["datadownload", "features", "modeling.lr_find", "modeling.train", "modeling.predict", "plots"],
     7: ["project", "summary"],
 }
-# Within a layer only these: the foundation stands on the errors and the file functions.
+# Within a layer only these: the foundation stands on the errors and the file functions, and the features on the image
+# files that they may have been left in.
 SAME_LAYER = {
+    ("modeling.selection", "modeling.evaluate"),
+    ("modeling.fit", "modeling.evaluate"),
+    ("modeling.fit", "modeling.selection"),
     ("files", "errors"),
     ("config", "errors"),
     ("config", "files"),
     ("command", "errors"),
     ("command", "files"),
+    ("imagefiles", "images"),
+    ("arrays", "imagefiles"),
+    ("arrays", "processed"),
 }
 
 WITHOUT_TORCH = ["plots", "report", "modeling.metrics", "images", "arrays", "predictions", "processed", "features"]

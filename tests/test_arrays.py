@@ -64,6 +64,7 @@ def test_reads_memory_maps_and_properties(folder: Path) -> None:
     assert (features.image_size, features.resize) == (SIDE, "crop")
     assert features.mean == (0.5, 0.25, 0) and features.std == (0.1, 0.2, 0.3)
     assert features.folder == folder and features.info["dataset"] == "folder"
+    assert features.info["storage"] == "array"  # which features.json, being of before there was a choice, does not say
 
 
 def test_without_validation_all_rows_are_trained_on(folder: Path) -> None:
@@ -93,8 +94,9 @@ def test_a_missing_file_is_named_with_the_command_that_makes_it(folder: Path, na
         ({"mean": [0.5, 0.5]}, "mean: "),
         ({"std": None}, "std: found None"),
         ({"counts": {"train": 4, "test": 3}}, "counts.val: "),
-        ({"counts": {"train": 9, "val": 2, "test": 3}}, r"images.npy: found shape \(6, 8, 8, 3\)"),
-        ({"image_size": 16}, r"expected \(6, 16, 16, 3\) of uint8"),
+        ({"storage": "tape"}, "storage: found 'tape'"),
+        ({"counts": {"train": 9, "val": 2, "test": 3}}, "files.json: expected a list of 11 file names"),
+        ({"image_size": 16}, r"images.npy: found shape \(6, 8, 8, 3\) of uint8, expected \(6, 16, 16, 3\)"),
         ({"classes": ["ant"]}, "targets.npy: a target beyond the 1 classes"),
         ({"val_indices": [1, 6]}, "val_indices: expected 2 different sorted rows of the 6"),
         ({"val_indices": [4, 1]}, "val_indices"),

@@ -128,18 +128,46 @@ def test_the_neutral_defaults_are_pinned():
         "task": None,
         "epochs": 20,
         "batch_size": 64,
+        "accumulation": 1,
         "optimizer": "adam",
         "learning_rate": 1e-3,
         "momentum": 0.9,
+        "nesterov": True,
         "weight_decay": 0.0,
         "schedule": "constant",
+        "warmup_epochs": 0.0,
+        "step_epochs": 10.0,
+        "step_factor": 0.1,
+        "restart_epochs": 5.0,
+        "phases": [
+            {
+                "epochs": None,
+                "learning_rate": None,
+                "trainable": "all",
+                "rate_decay_by_depth": 1.0,
+                "resolution": None,
+            }
+        ],
         "label_smoothing": 0.0,
+        "ema_decay": 0.0,
+        "clip_norm": 0.0,
+        "clip_value": 0.0,
+        "patience": 0,
         "device": "auto",
         "precision": "auto",
+        "channels_last": True,
+        "compile": "auto",
+        "deterministic": False,
+        "num_workers": 0,
+        "pin_memory": True,
+        "checkpoint_minutes": 5.0,
+        "checkpoint_steps": None,
     }
     assert config.ModelParams() == config.ModelParams(name="resnet23", width=64, dropout=0.1, final_dropout=0.2)
-    assert not config.AugmentParams().flip
-    assert config.AugmentParams().crop_padding == config.AugmentParams().cutout == 0
+    augment = config.AugmentParams()
+    assert augment.flip == augment.policy == "none"
+    assert augment.crop_padding == augment.cutout == augment.mixup == augment.cutmix == 0
+    assert {part.probability for part in (augment.color_jitter, augment.affine, augment.resized_crop)} == {0}
 
 
 def test_later_assignments_win_and_wrong_ones_are_refused(params_file):

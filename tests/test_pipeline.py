@@ -9,15 +9,21 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import chdir
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
+import torch
 from small_project import REPOSITORY, SHRUNK
 
 from Resnet23 import datadownload, features, plots
-from Resnet23.config import load_params
+from Resnet23.arrays import read_features
+from Resnet23.config import CHECKPOINT_FILE, load_params
+from Resnet23.history import read_history, write_history
 from Resnet23.modeling import predict, train
+from Resnet23.modeling.checkpoint import load_checkpoint
 from Resnet23.predictions import read_predictions
 from Resnet23.project import write_params
 
@@ -53,13 +59,9 @@ def dvc(*arguments: str, folder: Path) -> str:
 
 def set_params(folder: Path, *assignments: str) -> None:
     """Write the shrunk parameters with some changes."""
-    current = Path.cwd()
-    os.chdir(REPOSITORY)
-    try:
+    with chdir(REPOSITORY):
         params = load_params(assignments=[*SHRUNK, *assignments]).model_dump()
-        write_params(folder / "params.yaml", params, "tests/test_pipeline.py")
-    finally:
-        os.chdir(current)
+    write_params(folder / "params.yaml", params, "tests/test_pipeline.py")
 
 
 @pytest.fixture(scope="module")
@@ -155,21 +157,48 @@ def test_the_run_in_the_tracker_holds_all_stages(pipeline):
     assert {"models", "figures", "predictions.csv", "metrics.json", "index.html"} <= artifacts
 
 
-def test_a_killed_training_leaves_the_record_alone_and_can_be_repeated(pipeline):
-    lock = (pipeline / "dvc.lock").read_text()
-    set_params(pipeline, "train.epochs=2000")
-    process = command("repro", "train", folder=pipeline)
+def wait_for(line_start: str, process: subprocess.Popen[str]) -> list[psutil.Process]:
+    """Read what DVC prints up to such a line; the processes below DVC at that moment, of which one may be a shell."""
+    lines = []
     for line in process.stdout:
-        if line.startswith("epoch 2/"):
-            break
-    for child in psutil.Process(process.pid).children(recursive=True):  # there may be a shell between the two
-        child.kill()
-    process.communicate(timeout=60)
-    assert process.returncode != 0
+        lines.append(line)
+        if line.startswith(line_start):
+            return psutil.Process(process.pid).children(recursive=True)
+    pytest.fail("".join(lines))
+
+
+def test_a_training_goes_on_after_it_was_killed_and_after_dvc_was(pipeline, tmp_path):
+    lock = (pipeline / "dvc.lock").read_text()
+    set_params(pipeline, "train.epochs=40", "train.ema_decay=0.9", "train.checkpoint_steps=2")
+
+    killed = command("repro", "train", folder=pipeline)
+    for process in wait_for("epoch 5/", killed):
+        process.kill()
+    killed.communicate(timeout=60)
+    assert killed.returncode != 0
     assert (pipeline / "dvc.lock").read_text() == lock
+
+    orphaned = command("repro", "train", folder=pipeline)
+    wait_for("going on from the saved state: epoch ", orphaned)
+    processes = wait_for("epoch ", orphaned)
+    orphaned.terminate()
+    _, alive = psutil.wait_procs(processes, timeout=30)
+    assert alive == []
+    assert "error: stopped by SIGTERM" in orphaned.communicate(timeout=60)[0]
+    assert (pipeline / "dvc.lock").read_text() == lock
+
+    assert "going on from the saved state: epoch " in dvc("repro", "train", folder=pipeline)
+    with chdir(pipeline):
+        uninterrupted = train.train(read_features(), load_params()).result
+        found = load_checkpoint(CHECKPOINT_FILE).state_dict
+    write_history(uninterrupted.history, tmp_path / "history.csv")
+    for name, column in read_history(pipeline / "reports/history.csv").items():
+        if name not in ("seconds", "images_per_second", "data_wait"):
+            assert np.array_equal(column, read_history(tmp_path / "history.csv")[name]), name
+    assert all(torch.equal(found[name], value) for name, value in uninterrupted.state_dict.items())
+
     set_params(pipeline)
-    dvc("repro", folder=pipeline)
-    assert "Data and pipelines are up to date" in dvc("repro", folder=pipeline)
+    dvc("repro", folder=pipeline)  # what was made before comes from DVC's cache
     assert (pipeline / "dvc.lock").read_text() == lock
 
 

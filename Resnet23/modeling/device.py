@@ -1,9 +1,12 @@
-"""Where and how precisely to compute, chosen by what the hardware can do."""
+"""Where and how to compute, chosen by what the hardware can do."""
+
+import os
 
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
+from Resnet23.config import TrainParams
 from Resnet23.errors import InputError
 
 
@@ -16,11 +19,13 @@ def choose_device(setting: str) -> torch.device:
 
 
 def choose_precision(setting: str, device: torch.device) -> tuple[str, str]:
-    """The precision, fp32 or bf16, and the reason for it.
+    """The precision, fp32, bf16 or fp16, and the reason for it.
 
     auto takes bf16 only where the hardware multiplies it natively: elsewhere it is emulated, and many times slower
-    than fp32.
+    than fp32. Raises InputError for fp16 on a CPU, which has no loss scaling there.
     """
+    if setting == "fp16" and device.type == "cpu":
+        raise InputError("train.precision: found fp16, which needs a GPU; use auto, fp32 or bf16 on a CPU")
     if setting != "auto":
         return setting, "as asked"
     if device.type == "cuda":
@@ -31,8 +36,31 @@ def choose_precision(setting: str, device: torch.device) -> tuple[str, str]:
     return ("bf16", "the CPU computes it natively") if native else ("fp32", "this CPU has no native bf16")
 
 
-def create_accelerator(device: torch.device, precision: str) -> Accelerator:
-    """Accelerate's handle on device, mixed precision and processes."""
+def create_accelerator(params: TrainParams) -> tuple[Accelerator, str]:
+    """Accelerate's handle on device, mixed precision and processes, and a line that says what was chosen and why."""
+    device = choose_device(params.device)
+    precision, reason = choose_precision(params.precision, device)
+    _set_determinism(params.deterministic, device)
     # Accelerate keeps one state for the process and refuses a second training with another precision.
     AcceleratorState._reset_state()
-    return Accelerator(cpu=device.type == "cpu", mixed_precision="no" if precision == "fp32" else precision)
+    accelerator = Accelerator(cpu=device.type == "cpu", mixed_precision="no" if precision == "fp32" else precision)
+    processes = f", {accelerator.num_processes} processes" if accelerator.num_processes > 1 else ""
+    compiled = ", compiled" if uses_compilation(params, device) else ""
+    return accelerator, f"{_device_name(device)}{processes} in {precision} ({reason}){compiled}"
+
+
+def uses_compilation(params: TrainParams, device: torch.device) -> bool:
+    """Whether torch.compile is worth its minute or two: auto says on a GPU."""
+    return device.type == "cuda" if params.compile == "auto" else params.compile
+
+
+def _set_determinism(deterministic: bool, device: torch.device) -> None:
+    """Choose between the fastest kernels and those that give the same bits every time; on a CPU both are one."""
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS asks for
+    torch.use_deterministic_algorithms(deterministic)
+    torch.backends.cudnn.benchmark = device.type == "cuda" and not deterministic
+
+
+def _device_name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"cpu, {torch.get_num_threads()} threads"

@@ -1,66 +1,44 @@
-"""The training engine: one loop for every task and model, on Accelerate for device, precision and processes.
+"""The training engine: one loop for every task and model, on Accelerate for devices, precision and processes.
 
-The order of the images comes from (seed, epoch) and the augmentation of a batch from (seed, epoch, step), so that any
-step can be computed again without those before it.
+The order of the images comes from (seed, epoch), the augmentation of a batch and its dropout from (seed, epoch, step).
+So a step can be computed again without those before it, and a training that goes on from a saved state needs no more
+than weights, optimizer, schedule and its place to end with the same bits.
 """
 
-import copy
-import math
+import signal
 import time
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from itertools import pairwise
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from typing import Any
 
 import numpy as np
 import torch
-from accelerate import Accelerator
+from accelerate.utils import broadcast_object_list
 from loguru import logger
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from Resnet23.augment import augment
 from Resnet23.config import TrainParams
-from Resnet23.dataset import FeatureDataset, normalize, to_unit_range
-from Resnet23.errors import Resnet23Error
-from Resnet23.modeling.device import choose_device, choose_precision, create_accelerator
-from Resnet23.modeling.inference import predict_logits
+from Resnet23.dataset import FeatureDataset
+from Resnet23.errors import Terminated
+from Resnet23.history import EpochRecord
+from Resnet23.interrupts import deferred_signals, dvc_process, has_ended
+from Resnet23.modeling.batches import Batch, BatchSource, shares
+from Resnet23.modeling.device import create_accelerator, uses_compilation
+from Resnet23.modeling.evaluate import evaluate
 from Resnet23.modeling.losses import Task
+from Resnet23.modeling.meter import EpochMeter
 from Resnet23.modeling.optim import create_optimizer, create_schedule
+from Resnet23.modeling.phases import Phase, phase_of, resolve_phases
+from Resnet23.modeling.resume import NOT_SAVED, ResumeFile
+from Resnet23.modeling.selection import FitResult
+from Resnet23.modeling.stages import freeze, train_mode
 
+LOOK_SECONDS = 0.2  # between looks at the losses, for which a GPU has to wait, and at what else goes on
 
-@dataclass(frozen=True)
-class EpochRecord:
-    """A row of reports/history.csv; losses are means over images, accuracies shares, data_wait a share of seconds."""
-
-    epoch: int
-    train_loss: float
-    train_accuracy: float
-    val_loss: float | None
-    val_accuracy: float | None
-    learning_rate: float
-    seconds: float
-    images_per_second: float
-    data_wait: float
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """How a model does on some images: mean loss, accuracy, logits (N, C) and targets (N,), both on the CPU."""
-
-    loss: float
-    accuracy: float
-    logits: Tensor
-    targets: Tensor
-
-
-@dataclass
-class FitResult:
-    """The history of a training, its best epoch, the weights of that epoch and how they do on validation."""
-
-    history: list[EpochRecord] = field(default_factory=list)
-    best_epoch: int = 0
-    state_dict: dict[str, Tensor] = field(default_factory=dict)
-    validation: Evaluation | None = None
+EpochWatcher = Callable[[EpochRecord], None]
+GradientWatcher = Callable[[int, nn.Module], None]  # epoch, and the network with the gradients of its last step
 
 
 def fit(
@@ -68,138 +46,248 @@ def fit(
     train_data: FeatureDataset,
     val_data: FeatureDataset | None,
     task: Task,
+    classes: int,
     params: TrainParams,
     seed: int,
-    on_epoch: Callable[[EpochRecord], None] = lambda record: None,
+    on_epoch: EpochWatcher = lambda record: None,
+    on_gradients: GradientWatcher | None = None,
+    resume: ResumeFile = NOT_SAVED,
 ) -> FitResult:
     """Train `model` in place and choose an epoch: the one best on validation, or the last when `val_data` is None.
 
-    Calls `on_epoch` after every epoch. Raises Resnet23Error when the loss is no longer a finite number.
+    Goes on from the state in `resume` where there is one, and keeps it up to date: every `checkpoint_minutes` or
+    `checkpoint_steps`, and when SIGINT or SIGTERM arrives. Calls `on_epoch` after every epoch and `on_gradients` before
+    the last optimizer step of each. Raises Resnet23Error when the loss is no longer a finite number.
     """
-    training = _Training(model, train_data, task, params, seed)
-    result = FitResult()
-    with tqdm(total=params.epochs * len(train_data), unit="image", disable=None) as bar:
-        for epoch in range(1, params.epochs + 1):
-            record = training.train_epoch(epoch, val_data, bar)
-            result.history.append(record)
-            if val_data is None or _is_best(result.history):
-                result.best_epoch = epoch
-                result.state_dict = copy.deepcopy(training.plain_model.state_dict())
-                result.validation = training.validation
-            on_epoch(record)
-    return result
+    training = Training(model, train_data, val_data, task, classes, params, seed, resume)
+    training.load()
+    with training.progress_bar() as bar:
+        try:
+            while not training.is_finished():
+                training.train_epoch(bar, on_gradients)
+                record = training.end_epoch()
+                with deferred_signals():  # an epoch that is done is reported
+                    on_epoch(record)
+        except (Terminated, KeyboardInterrupt):
+            training.save()
+            raise
+    return training.result
 
 
-@torch.no_grad()
-def evaluate(model: nn.Module, data: FeatureDataset, task: Task, batch_size: int, device: torch.device) -> Evaluation:
-    """Loss, accuracy and logits of `model` on the images of `data`, in fp32 and without augmentation."""
-    logits = predict_logits(model, data, batch_size, device)
-    targets = torch.from_numpy(data.targets)
-    loss = task.loss(logits, targets, 0.0).mean().item()
-    return Evaluation(loss, int(task.correct(logits, targets).sum()) / len(targets), logits, targets)
+class Training:
+    """A training under way: network, moving average, optimizer, schedule, and the place that it has reached.
 
-
-def augmented_batch(
-    data: FeatureDataset, positions: np.ndarray, params: TrainParams, device: torch.device, seeds: tuple[int, int, int]
-) -> tuple[Tensor, Tensor]:
-    """Images (B, 3, H, W) in [0, 1] after the random changes drawn from `seeds` = (seed, epoch, step); targets (B,)."""
-    images, targets = data.raw_batch(positions)
-    generator = torch.Generator().manual_seed(int(np.random.SeedSequence(seeds).generate_state(1, np.uint64)[0]))
-    images = augment(to_unit_range(images.to(device)), params.augment, data.mean, generator)
-    return images, targets.to(device)
-
-
-def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
-    """The order of `count` images in an epoch: a permutation that depends on seed and epoch alone."""
-    return np.random.default_rng((seed, epoch)).permutation(count)
-
-
-def batch_slices(count: int, batch_size: int) -> list[slice]:
-    """Where to cut an epoch of `count` images into batches; the last one may be smaller.
-
-    A single image that is left over joins the batch before it: BatchNorm has no variance to learn from one image.
+    `epoch` counts from 1, `step` the batches of the epoch that are done; `result` holds the epochs that are.
     """
-    bounds = [*range(0, count, batch_size), count]
-    if len(bounds) > 2 and bounds[-1] - bounds[-2] == 1:
-        del bounds[-2]
-    return [slice(start, end) for start, end in pairwise(bounds)]
 
+    def __init__(
+        self,
+        model: nn.Module,
+        data: FeatureDataset,
+        val_data: FeatureDataset | None,
+        task: Task,
+        classes: int,
+        params: TrainParams,
+        seed: int,
+        resume: ResumeFile = NOT_SAVED,
+    ) -> None:
+        self.accelerator, how = create_accelerator(params)
+        self.processes, self.process = self.accelerator.num_processes, self.accelerator.process_index
+        self.device = self.accelerator.device
+        self.data, self.val_data, self.task, self.params, self.seed = data, val_data, task, params, seed
+        self.source = BatchSource(data, task, classes, params, seed, self.device, self.processes, self.process)
+        self.phases = resolve_phases(params)
+        logger.info(f"training on {how}: {len(data):,} images, {self.phases[-1].last} epochs")
+        self._place_network(model)
+        self.phase: Phase | None = None
+        self.epoch, self.step, self.result = 1, 0, FitResult()
+        self.meter = EpochMeter(self.epoch, self.device)
+        self.resume, self.saved, self.saved_at = resume, (1, 0), time.monotonic()
+        self.looked_at, self.dvc = time.monotonic(), dvc_process()
 
-class _Training:
-    """A training under way: the wrapped model, its optimizer and its schedule."""
+    def _place_network(self, model: nn.Module) -> None:
+        """The network to train, and beside it what is evaluated and saved: a plain twin, no wrapper around it.
 
-    def __init__(self, model: nn.Module, data: FeatureDataset, task: Task, params: TrainParams, seed: int) -> None:
-        device = choose_device(params.device)
-        precision, reason = choose_precision(params.precision, device)
-        logger.info(
-            f"training on {device.type} in {precision} ({reason}): {len(data):,} images, {params.epochs} epochs"
-        )
-        self.accelerator: Accelerator = create_accelerator(device, precision)
-        self.data, self.task, self.params, self.seed = data, task, params, seed
-        self.batches = batch_slices(len(data), params.batch_size)
-        model = model.to(device, memory_format=torch.channels_last)
-        # Evaluated and saved: a twin that no precision, process or compilation wrapper has touched.
-        self.plain_model = copy.deepcopy(model)
-        optimizer = create_optimizer(model, params)
-        self.schedule = create_schedule(optimizer, params, params.epochs * len(self.batches))
-        self.model, self.optimizer = self.accelerator.prepare(model, optimizer)
-        self.validation: Evaluation | None = None
+        Without `ema_decay` the twin is a copy, brought up to date once an epoch; with it, a moving average.
+        """
+        order = torch.channels_last if self.params.channels_last else torch.preserve_format
+        model = model.to(self.device, memory_format=order)
+        average = get_ema_multi_avg_fn(self.params.ema_decay)
+        self.average = AveragedModel(model, multi_avg_fn=average, use_buffers=True)
+        if self.processes > 1 and self.device.type == "cuda":
+            model = nn.SyncBatchNorm.convert_sync_batchnorm(model)  # there is none for a CPU
+        if uses_compilation(self.params, self.device):
+            model.compile()
+        self.network = self.model = model
+        for phase in self.phases:  # an unknown stage is found now, not after hours
+            freeze(model, phase.trainable)
 
-    def train_epoch(self, epoch: int, val_data: FeatureDataset | None, bar: tqdm) -> EpochRecord:
-        """One pass over the training images, then one over the validation images."""
-        started, waited, loss_sum, correct = time.perf_counter(), 0.0, 0.0, 0
-        self.model.train()
-        order = epoch_order(len(self.data), self.seed, epoch)
-        for step, batch in enumerate(self.batches):
-            positions = order[batch]
-            asked = time.perf_counter()
-            seeds = (self.seed, epoch, step)
-            images, targets = augmented_batch(self.data, positions, self.params, self.accelerator.device, seeds)
-            waited += time.perf_counter() - asked
-            learning_rate = self.schedule.get_last_lr()[0]
-            batch_loss, batch_correct = self._step(images, targets)
-            if not math.isfinite(batch_loss):
-                raise Resnet23Error(_diverged(epoch, step, learning_rate))
-            loss_sum, correct = loss_sum + batch_loss, correct + batch_correct
-            bar.update(len(positions))
-            bar.set_description(f"epoch {epoch}/{self.params.epochs}", refresh=False)
-            bar.set_postfix(loss=f"{batch_loss / len(positions):.3f}", accuracy=f"{batch_correct / len(positions):.0%}")
-        seconds = time.perf_counter() - started
-        self._validate(val_data)
-        count = len(self.data)
-        val_loss, val_accuracy = (self.validation.loss, self.validation.accuracy) if self.validation else (None, None)
-        return EpochRecord(
-            epoch, loss_sum / count, correct / count, val_loss, val_accuracy, learning_rate,
-            seconds, count / seconds, waited / seconds,
-        )  # fmt: skip
+    def enter_phase(self, phase: Phase) -> None:
+        """Freeze what the phase leaves alone; at its beginning make optimizer, schedule and wrapping anew."""
+        if phase != self.phase:
+            self.accelerator.unwrap_model(self.model, keep_fp32_wrapper=False)
+            self.accelerator.free_memory()
+            stages = freeze(self.network, phase.trainable)
+            optimizer = create_optimizer(stages, self.params, phase.learning_rate, phase.rate_decay_by_depth)
+            steps = len(self.source)
+            self.schedule = create_schedule(optimizer, self.params, steps, phase.epochs * steps)
+            self.model, self.optimizer = self.accelerator.prepare(self.network, optimizer)
+            self.phase = phase
+        train_mode(self.network, phase.trainable)
 
-    def _step(self, images: Tensor, targets: Tensor) -> tuple[float, int]:
-        """One optimizer step; the summed loss and the number of correct images of the batch."""
-        logits = self.model(normalize(images, self.data.mean, self.data.std))
-        loss = self.task.loss(logits, targets, self.params.label_smoothing).sum()
-        self.accelerator.backward(loss / len(targets))
+    def is_finished(self) -> bool:
+        """Whether all epochs are done, or validation has not improved for `patience` epochs."""
+        out_of_patience = 0 < self.params.patience <= self.result.epochs_without_progress()
+        return self.epoch > self.phases[-1].last or out_of_patience
+
+    def train_epoch(self, bar: tqdm, on_gradients: GradientWatcher | None = None) -> None:
+        """Train to the end of the epoch. When asked to stop, save the state and raise Terminated."""
+        self.enter_phase(phase_of(self.phases, self.epoch))
+        batches = self.source.epoch(self.epoch, self.step, self.phase.resolution)
+        with deferred_signals() as arrived:
+            while self.step < len(self.source):
+                started = time.perf_counter()
+                batch = next(batches)
+                waited = time.perf_counter() - started
+                learning_rate = max(self.schedule.get_last_lr())
+                is_last = self.step + 1 == len(self.source)
+                loss = self.train_batch(batch, on_gradients if is_last else None)
+                self.meter.end_step(self.step, learning_rate, loss, time.perf_counter() - started, waited)
+                self.step += 1
+                self._show(bar, batch.total)
+                if self._save_or_stop(arrived):
+                    break
+        if self.step < len(self.source):  # another process was told to stop, or DVC is gone
+            raise Terminated(signal.SIGTERM)
+        self._gather_sums()  # a state that is saved while validation runs holds them
+
+    def train_batch(self, batch: Batch, on_gradients: GradientWatcher | None = None) -> Tensor:
+        """One optimizer step, its gradient computed in `accumulation` parts by each process; the loss summed here."""
+        torch.manual_seed(self._dropout_seed())
+        # Accelerate averages the gradients of the processes; with this an image counts the same in each of them.
+        scale = self.processes / batch.total if batch.count else 0.0
+        parts = shares(len(batch.inputs), self.params.accumulation)
+        sums = torch.zeros((), device=self.device)
+        for part in parts:
+            inputs, targets = batch.inputs[part], batch.targets[part]
+            with nullcontext() if part is parts[-1] else self.accelerator.no_sync(self.model):
+                logits = self.model(inputs)
+                loss = self.task.loss(logits, targets, self.params.label_smoothing).sum()
+                self.accelerator.backward(loss * scale)
+            logits = logits.detach()[: batch.count]
+            plain_loss = self.task.loss(logits, targets[: batch.count], 0.0).sum()  # comparable with validation
+            self.meter.add(plain_loss, self.task.correct(logits, targets[: batch.count]).sum())
+            sums += plain_loss
+        self._update_weights(on_gradients)
+        return sums
+
+    def _update_weights(self, on_gradients: GradientWatcher | None) -> None:
+        self.accelerator.unscale_gradients()
+        if on_gradients:
+            on_gradients(self.epoch, self.network)
+        if self.params.clip_value:
+            nn.utils.clip_grad_value_(self.network.parameters(), self.params.clip_value)
+        if self.params.clip_norm:
+            nn.utils.clip_grad_norm_(self.network.parameters(), self.params.clip_norm)
         self.optimizer.step()
         self.optimizer.zero_grad()
-        self.schedule.step()
-        logits = logits.detach()
-        plain_loss = self.task.loss(logits, targets, 0.0).sum()  # without smoothing, to compare with validation
-        return plain_loss.item(), int(self.task.correct(logits, targets).sum())
+        if not self.accelerator.optimizer_step_was_skipped:  # as the loss scaling of fp16 may do
+            self.schedule.step()
+        if self.params.ema_decay:
+            self.average.update_parameters(self.network)
 
-    def _validate(self, val_data: FeatureDataset | None) -> None:
-        """Bring the plain model up to date and evaluate it."""
-        self.plain_model.load_state_dict(self.accelerator.get_state_dict(self.model))
-        if val_data is not None:
-            device = self.accelerator.device
-            self.validation = evaluate(self.plain_model, val_data, self.task, self.params.batch_size, device)
+    def end_epoch(self) -> EpochRecord:
+        """Validate, record the epoch, keep its weights if they are to be kept, and move on to the next."""
+        self.meter.check()
+        if not self.params.ema_decay:
+            self.average.update_parameters(self.network)
+        validation = None
+        if self.val_data is not None:
+            size = self.params.batch_size
+            validation = evaluate(
+                self.average.module, self.val_data, self.task, size, self.device, self.processes, self.process
+            )
+        loss, accuracy = (self.accelerator.reduce(self.meter.sums) / len(self.data)).tolist()
+        val_loss, val_accuracy = (validation.loss, validation.accuracy) if validation else (None, None)
+        rate, seconds, waited = self.meter.learning_rate, self.meter.seconds, self.meter.waited
+        speed = len(self.data) / seconds
+        record = EpochRecord(self.epoch, loss, accuracy, val_loss, val_accuracy, rate, seconds, speed, waited / seconds)
+        with deferred_signals():  # all of it or nothing
+            self.result.add(record, self.average.module, validation)
+            self.epoch, self.step = self.epoch + 1, 0
+            self.meter = EpochMeter(self.epoch, self.device)
+        return record
 
+    def progress_bar(self) -> tqdm:
+        """A bar that counts the images of all epochs, on the process that shows it."""
+        done = (self.epoch - 1) * len(self.data) + self.step * self.params.batch_size
+        total = self.phases[-1].last * len(self.data)
+        return tqdm(total=total, initial=done, unit="image", disable=None if self.process == 0 else True)
 
-def _is_best(history: list[EpochRecord]) -> bool:
-    """Is the last epoch the best on validation so far? By accuracy, then by loss."""
-    return max(history, key=lambda record: (record.val_accuracy, -record.val_loss)) is history[-1]
+    def _show(self, bar: tqdm, images: int) -> None:
+        """Bring the bar up to date and, now and then, look whether the losses are finite."""
+        bar.update(images)
+        if time.monotonic() - self.looked_at >= LOOK_SECONDS:
+            self.looked_at = time.monotonic()
+            self.meter.check()
+            bar.set_description(f"epoch {self.epoch}/{self.phases[-1].last}", refresh=False)
+            bar.set_postfix(loss=f"{self.meter.last_loss / images:.3f}", refresh=False)
 
+    def _save_or_stop(self, arrived: Sequence[int]) -> bool:
+        """Save the state when it is time to; whether to stop, on which all processes agree."""
+        every = self.params.checkpoint_steps
+        is_due = time.monotonic() - self.saved_at >= 60 * self.params.checkpoint_minutes
+        is_due |= every is not None and self.schedule.last_epoch % every == 0
+        flags = [bool(arrived) or (self.dvc is not None and has_ended(self.dvc)), is_due]
+        if self.processes > 1:
+            flags = (self.accelerator.reduce(torch.tensor(flags, device=self.device).int()) > 0).tolist()
+        if any(flags):
+            self._gather_sums()
+            self.save()
+        return flags[0]
 
-def _diverged(epoch: int, step: int, learning_rate: float) -> str:
-    return (
-        f"the loss is not a finite number at epoch {epoch}, step {step + 1}, learning rate {learning_rate:g}; "
-        "try a lower train.learning_rate"
-    )
+    def _gather_sums(self) -> None:
+        """Bring what all processes have counted to the first one, which saves it."""
+        sums = self.accelerator.reduce(self.meter.sums)
+        self.meter.sums = sums if self.process == 0 else torch.zeros_like(sums)
+
+    def save(self) -> None:
+        """Save the state, on the first process, unless it has been saved at this place."""
+        if self.saved == (self.epoch, self.step):
+            return
+        self.meter.check()
+        if self.process == 0:
+            self.resume.save(self._state_dict())
+        self.saved, self.saved_at = (self.epoch, self.step), time.monotonic()
+
+    def load(self) -> None:
+        """Go on from the saved state, if there is one."""
+        state = broadcast_object_list([self.resume.load() if self.process == 0 else None])[0]
+        if state is None:
+            return
+        self.epoch, self.step = self.saved = state["epoch"], state["step"]
+        self.meter = EpochMeter(self.epoch, self.device)
+        self.meter.load_state_dict(state["meter"])
+        if self.process > 0:  # the saved sums are those of all processes
+            self.meter.sums.zero_()
+        self.enter_phase(phase_of(self.phases, min(self.epoch, self.phases[-1].last)))
+        for name, part in self._stateful_parts().items():
+            part.load_state_dict(state[name])
+        self.result = FitResult.from_plain(state["result"])
+        logger.info(f"going on from the saved state: epoch {self.epoch}, after step {self.step} of {len(self.source)}")
+
+    def _stateful_parts(self) -> dict[str, Any]:
+        """What has a state_dict of its own."""
+        names = ("network", "average", "optimizer", "schedule")
+        scaler = {"scaler": self.accelerator.scaler} if self.accelerator.scaler else {}
+        return {name: getattr(self, name) for name in names} | scaler
+
+    def _state_dict(self) -> dict[str, Any]:
+        """Plain values and tensors from which `load` goes on. No random states: each step has its own."""
+        parts = {name: part.state_dict() for name, part in self._stateful_parts().items()}
+        place = {"epoch": self.epoch, "step": self.step}
+        return parts | place | {"meter": self.meter.state_dict(), "result": self.result.to_plain()}
+
+    def _dropout_seed(self) -> int:
+        numbers = np.random.SeedSequence((self.seed, self.epoch, self.step, self.process))
+        return int(numbers.generate_state(1)[0])

@@ -20,17 +20,23 @@ from Resnet23.modeling.losses import get_task
 
 @torch.no_grad()
 def predict_logits(
-    model: nn.Module, data: FeatureDataset, batch_size: int, device: torch.device, description: str | None = None
+    model: nn.Module,
+    data: FeatureDataset,
+    batch_size: int,
+    device: torch.device,
+    part: slice = slice(None),
+    description: str | None = None,
 ) -> Tensor:
-    """The logits (N, C) of every image of `data` in order, on the CPU; the model is in evaluation mode afterwards.
+    """The logits (N, C) of the images in `part` of `data` in order, on the CPU; `model` is left in evaluation mode.
 
     With a `description` a progress bar is shown.
     """
     model.eval()
-    starts = range(0, len(data), batch_size)
+    first, end, _ = part.indices(len(data))
+    starts = range(first, end, batch_size)
     logits = []
     for start in tqdm(starts, desc=description, unit="batch", disable=True if description is None else None):
-        images, _ = data.raw_batch(np.arange(start, min(start + batch_size, len(data))))
+        images, _ = data.raw_batch(np.arange(start, min(start + batch_size, end)))
         inputs = normalize(to_unit_range(images.to(device)), data.mean, data.std)
         logits.append(model(inputs).float().cpu())
     return torch.cat(logits)
@@ -65,7 +71,7 @@ class Classifier:
 
     def probabilities(self, data: FeatureDataset, description: str | None = None) -> np.ndarray:
         """Calibrated probabilities (N, C), float32."""
-        logits = predict_logits(self.model, data, self.batch_size, self.device, description)
+        logits = predict_logits(self.model, data, self.batch_size, self.device, description=description)
         return calibrated(self.checkpoint.task, logits, self.checkpoint.decision.temperature)
 
 

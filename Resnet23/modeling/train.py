@@ -1,16 +1,27 @@
-"""Stage 3: features -> a trained, self-describing checkpoint, its history and what it did on validation."""
+"""Stage 3: features -> a trained, self-describing checkpoint, its history and what it did on validation.
 
-import csv
+Run alone, under DVC, or on several processes and hosts by `accelerate launch` or `torchrun`.
+"""
+
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass
+from typing import Annotated
 
 import numpy as np
 import torch
+import typer
 from loguru import logger
 from torch import nn
 
 from Resnet23.arrays import Features, read_features
-from Resnet23.command import DebugOption, ParamsOption, PresetOption, SetOption, run_command
+from Resnet23.command import (
+    DebugOption,
+    ParamsOption,
+    PresetOption,
+    SetOption,
+    is_main_process,
+    run_command,
+)
 from Resnet23.config import (
     CHECKPOINT_FILE,
     HISTORY_FILE,
@@ -24,17 +35,25 @@ from Resnet23.config import (
 from Resnet23.dataset import FeatureDataset
 from Resnet23.errors import InputError
 from Resnet23.files import atomic_write, require_writable
+from Resnet23.history import EpochRecord, write_history
+from Resnet23.modeling.batches import BatchSource
 from Resnet23.modeling.checkpoint import Checkpoint, Decision, Preprocessing, save_checkpoint
-from Resnet23.modeling.fit import EpochRecord, FitResult, augmented_batch, epoch_order, fit
+from Resnet23.modeling.fit import fit
 from Resnet23.modeling.inference import calibrated
 from Resnet23.modeling.losses import fit_temperature, get_task
 from Resnet23.modeling.optim import check_names
+from Resnet23.modeling.phases import check_phases, resolve_phases
+from Resnet23.modeling.resume import NOT_SAVED, ResumeFile, resume_file, training_lock
+from Resnet23.modeling.selection import FitResult
+from Resnet23.modeling.watch import NOT_WATCHED, Watch
 from Resnet23.modeling.zoo import check_model_name, create_model
 from Resnet23.predictions import Predictions, write_predictions
 from Resnet23.revision import git_revision
-from Resnet23.tracking import start_run
+from Resnet23.tracking import Tracker, continue_run, start_run
 
 INSPECTED_IMAGES = 64
+
+FreshOption = Annotated[bool, typer.Option("--fresh", help="Do not go on from an interrupted training; start anew.")]
 
 
 @dataclass(frozen=True)
@@ -51,6 +70,7 @@ def main(
     params_file: ParamsOption = PARAMS_FILE,
     preset: PresetOption = None,
     assignments: SetOption = None,
+    fresh: FreshOption = False,
     debug: DebugOption = False,
 ) -> None:
     """Train the network that params.yaml describes and keep the epoch that is best on validation."""
@@ -60,9 +80,29 @@ def main(
     for file in (CHECKPOINT_FILE, HISTORY_FILE):
         require_writable(file.parent)
     features = read_features()
-    logged = params.model_dump(include={"seed", "data", "features", "model", "train"})
-    with start_run(params.tracking, logged, {"stage": "train"}) as tracker:
-        training = train(features, params, lambda record: tracker.log_metrics(_metrics(record), step=record.epoch))
+    if not is_main_process():
+        train(features, params)
+        return
+    with training_lock():
+        resume = resume_file(params, features)
+        if fresh:
+            resume.remove()
+        train_tracked(features, params, resume)
+        resume.remove()
+
+
+def train_tracked(features: Features, params: Params, resume: ResumeFile) -> None:
+    """Train, show and record the course of it, and write everything that the stage leaves."""
+    with Watch(params.tracking, resume.folder.name) as watch, _open_run(params, resume) as tracker:
+        logged = tracker.last_step("train_loss")
+
+        def on_epoch(record: EpochRecord) -> None:
+            logger.info(_line(record, params))
+            watch.epoch(record)
+            if record.epoch > logged:  # a training that goes on may repeat some
+                tracker.log_metrics(_metrics(record), step=record.epoch)
+
+        training = train(features, params, on_epoch, watch, resume)
         save(training)
         tracker.write_run_file(RUN_FILE)
         tracker.log_metrics({"best_epoch": training.result.best_epoch})
@@ -76,7 +116,11 @@ def main(
 
 
 def train(
-    features: Features, params: Params, on_epoch: Callable[[EpochRecord], None] = lambda record: None
+    features: Features,
+    params: Params,
+    on_epoch: Callable[[EpochRecord], None] = lambda record: None,
+    watch: Watch = NOT_WATCHED,
+    resume: ResumeFile = NOT_SAVED,
 ) -> Training:
     """Train as `params` says on the training rows of `features`, choosing the epoch on the validation rows.
 
@@ -84,54 +128,65 @@ def train(
     """
     _check(features, params)
     task = get_task(features.task)
-    torch.manual_seed(params.seed)  # initial weights and dropout
-    model = create_model(num_classes=len(features.classes), **params.model.model_dump())
+    torch.manual_seed(params.seed)  # initial weights
+    classes = len(features.classes)
+    model = create_model(num_classes=classes, **params.model.model_dump())
     train_data = _dataset(features, features.train_indices)
     val_data = _dataset(features, features.val_indices) if len(features.val_indices) else None
-
-    def report(record: EpochRecord) -> None:
-        logger.info(_line(record, params.train.epochs))
-        on_epoch(record)
-
-    result = fit(model, train_data, val_data, task, params.train, params.seed, report)
+    source = BatchSource(train_data, task, classes, params.train, params.seed, torch.device("cpu"))
+    batch, labels = first_batch(source)
+    watch.images(batch)
+    result = fit(
+        model, train_data, val_data, task, classes, params.train, params.seed, on_epoch, watch.on_gradients, resume
+    )
     temperature = fit_temperature(task, result.validation.logits, result.validation.targets) if val_data else None
     checkpoint = _checkpoint(features, params, result, temperature)
-    return Training(
-        checkpoint,
-        result,
-        _val_predictions(features, result, temperature),
-        inspect(train_data, checkpoint.build_model(), params),
-    )
+    inspection = {"batch": batch, "labels": labels, "kernels": first_kernels(checkpoint.build_model())}
+    return Training(checkpoint, result, _val_predictions(features, result, temperature), inspection)
 
 
 def save(training: Training) -> None:
     """Write the checkpoint, the history, the validation predictions and the inspection arrays."""
     save_checkpoint(CHECKPOINT_FILE, training.checkpoint)
     write_predictions(VAL_PREDICTIONS_FILE, training.val_predictions)
-    with atomic_write(HISTORY_FILE, newline="") as file:
-        writer = csv.DictWriter(file, [field.name for field in fields(EpochRecord)], lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(asdict(record) for record in training.result.history)
+    write_history(training.result.history)
     with atomic_write(INSPECTION_FILE, "wb") as file:
         np.savez_compressed(file, **training.inspection)
 
 
-def inspect(data: FeatureDataset, model: nn.Module, params: Params) -> dict[str, np.ndarray]:
-    """The first augmented batch of the training, as the network saw it, and the kernels of its first convolution."""
-    positions = epoch_order(len(data), params.seed, 1)[: params.train.batch_size][:INSPECTED_IMAGES]
-    images, labels = augmented_batch(data, positions, params.train, torch.device("cpu"), (params.seed, 1, 0))
+def first_batch(source: BatchSource) -> tuple[np.ndarray, np.ndarray]:
+    """The first images of the training as the network sees them, (B, H, W, 3) uint8, and their labels (B,)."""
+    images, targets = source.first_images(INSPECTED_IMAGES)
     pixels = (images * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)  # (B, H, W, 3)
+    labels = targets if targets.ndim == 1 else targets.argmax(dim=1)  # of a mixture the larger share
+    return pixels.numpy(), labels.numpy()
+
+
+def first_kernels(model: nn.Module) -> np.ndarray:
+    """The weights of the first convolution, (K, 3, h, w)."""
     convolution = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
-    return {
-        "batch": pixels.numpy(),
-        "labels": labels.numpy(),
-        "kernels": convolution.weight.detach().float().cpu().numpy(),  # (K, 3, h, w)
-    }
+    return convolution.weight.detach().float().cpu().numpy()
+
+
+def _open_run(params: Params, resume: ResumeFile) -> Tracker:
+    """The tracker's run of an interrupted training, or a new one."""
+    if resume.run_file.exists():
+        return continue_run(params.tracking, resume.run_file)
+    logged = params.model_dump(include={"seed", "data", "features", "model", "train"})
+    tracker = start_run(params.tracking, logged, {"stage": "train"})
+    tracker.write_run_file(resume.run_file)
+    return tracker
 
 
 def _check(features: Features, params: Params) -> None:
     if params.train.task not in (None, features.task):
         raise InputError(f"train.task: found {params.train.task}, but the features are labelled for {features.task}")
+    check_phases(params.train, features.image_size)
+    if params.train.patience and not len(features.val_indices):
+        raise InputError(
+            f"train.patience: found {params.train.patience}, but features.val_fraction 0 leaves no validation images "
+            "to stop by; set train.patience to 0, or hold some images out"
+        )
     padding, side = params.train.augment.crop_padding, features.image_size
     if padding >= side:
         raise InputError(f"train.augment.crop_padding: found {padding}, expected less than the image size, {side}")
@@ -175,8 +230,9 @@ def _metrics(record: EpochRecord) -> dict[str, float]:
     return {name: value for name, value in asdict(record).items() if name != "epoch" and value is not None}
 
 
-def _line(record: EpochRecord, epochs: int) -> str:
+def _line(record: EpochRecord, params: Params) -> str:
     """An epoch in one line."""
+    epochs = resolve_phases(params.train)[-1].last
     line = f"epoch {record.epoch}/{epochs}: training loss {record.train_loss:.3f}, accuracy {record.train_accuracy:.1%}"
     if record.val_loss is not None:
         line += f"; validation loss {record.val_loss:.3f}, accuracy {record.val_accuracy:.1%}"

@@ -2,12 +2,15 @@
 
 import csv
 import json
+import shutil
+from contextlib import chdir
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from small_project import REPOSITORY, SHRUNK
 
 from Resnet23 import features as features_stage
 from Resnet23.arrays import Features, read_features
@@ -19,24 +22,39 @@ from Resnet23.modeling import predict, train
 from Resnet23.modeling.checkpoint import load_checkpoint, save_checkpoint
 from Resnet23.modeling.inference import Classifier, predict_files
 from Resnet23.predictions import read_predictions
+from Resnet23.project import write_params
 
 CPU = torch.device("cpu")
 
 
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, train.Training]:
+    """The shrunk project after stages 1 to 3, and what stage 3 left; for the tests to copy."""
+    folder = tmp_path_factory.mktemp("finished")
+    with chdir(REPOSITORY):
+        params = load_params(assignments=SHRUNK)
+    write_params(folder / "params.yaml", params.model_dump(), "tests/modeling/test_train_and_predict.py")
+    with chdir(folder):
+        datadownload()
+        features_stage.main()
+        training = train.train(read_features(), params)
+        train.save(training)
+    return folder, training
+
+
 @pytest.fixture
-def params(project: Path) -> Params:
-    """The shrunk project with its features made."""
-    datadownload()
-    features_stage.main()
+def params(finished: tuple[Path, train.Training], project: Path) -> Params:
+    """The parameters of the current directory, a shrunk project with its features made."""
+    shutil.copytree(finished[0] / "data", "data")
     return load_params()
 
 
 @pytest.fixture
-def trained(params: Params) -> tuple[Features, train.Training]:
-    features = read_features()
-    training = train.train(features, params)
-    train.save(training)
-    return features, training
+def trained(params: Params, finished: tuple[Path, train.Training]) -> tuple[Features, train.Training]:
+    """The same after training: its features, and what stage 3 left."""
+    for name in ("models", "reports"):
+        shutil.copytree(finished[0] / name, name)
+    return read_features(), finished[1]
 
 
 def test_training_leaves_what_later_stages_need(trained, params):
@@ -77,8 +95,8 @@ def test_the_same_seed_gives_the_same_checkpoint(params):
     assert Path("a.pth").read_bytes() == Path("b.pth").read_bytes()
 
 
-def test_without_validation_the_last_epoch_is_kept_and_nothing_is_calibrated(project):
-    datadownload()
+@pytest.mark.usefixtures("params")
+def test_without_validation_the_last_epoch_is_kept_and_nothing_is_calibrated():
     features_stage.main(assignments=["features.val_fraction=0"])
     training = train.train(read_features(), load_params())
     train.save(training)
@@ -107,9 +125,32 @@ def test_a_wrong_name_is_found_before_any_data_is_read(project):
         train.main(assignments=["train.optimizer=sdg"])
 
 
-def test_a_crop_wider_than_the_image_is_refused(params):
-    with pytest.raises(InputError, match=r"train\.augment\.crop_padding: found 8"):
-        train.main(assignments=["train.augment.crop_padding=8", "tracking.enabled=false"])
+@pytest.mark.usefixtures("params")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            "train.augment.crop_padding=8",
+            r"train\.augment\.crop_padding: found 8, expected less than the image size, 8",
+        ),
+        ("train.precision=fp16", r"train\.precision: found fp16, which needs a GPU"),
+        ("train.phases=[{}, {resolution: 16}]", r"train\.phases: the last phase has resolution 16, .* 8 pixels"),
+        ("train.phases=[{}, {trainable: from:layer9}]", r"train\.phases: trainable: found 'from:layer9'.*stages\.3"),
+    ],
+)
+def test_what_does_not_fit_the_data_the_model_or_the_machine_is_refused(change, message):
+    with pytest.raises(InputError, match=message):
+        train.main(assignments=[change, "tracking.enabled=false"])
+    assert not HISTORY_FILE.exists()
+
+
+@pytest.mark.usefixtures("params")
+def test_patience_without_validation_is_refused():
+    features_stage.main(assignments=["features.val_fraction=0"])
+    with pytest.raises(
+        InputError, match=r"train\.patience: found 2, but features\.val_fraction 0 leaves no validation"
+    ):
+        train.main(assignments=["train.patience=2", "tracking.enabled=false"])
 
 
 @pytest.mark.parametrize("change", ["order", "names"])

@@ -1,0 +1,51 @@
+"""The parts of a training: each with its own rates, trainable stages and resolution."""
+
+from dataclasses import dataclass
+
+from Resnet23.config import TrainParams
+from Resnet23.errors import InputError
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Epochs `first` to `last` (from 1, both included) of a training; see `config.PhaseParams` for the rest."""
+
+    first: int
+    last: int
+    learning_rate: float
+    trainable: str
+    rate_decay_by_depth: float
+    resolution: int | None
+
+    @property
+    def epochs(self) -> int:
+        return self.last - self.first + 1
+
+
+def resolve_phases(params: TrainParams) -> list[Phase]:
+    """The phases of `params` one after the other, with the values that they leave to the section filled in."""
+    phases: list[Phase] = []
+    for entry in params.phases:
+        first = phases[-1].last + 1 if phases else 1
+        last = first - 1 + (entry.epochs or params.epochs)
+        rate = entry.learning_rate or params.learning_rate
+        phases.append(Phase(first, last, rate, entry.trainable, entry.rate_decay_by_depth, entry.resolution))
+    return phases
+
+
+def check_phases(params: TrainParams, image_size: int) -> None:
+    """Raise InputError when the last phase does not train at the stored `image_size` in pixels.
+
+    The network would be used at another size than the one it was trained for.
+    """
+    resolution = params.phases[-1].resolution
+    if resolution not in (None, image_size):
+        raise InputError(
+            f"train.phases: the last phase has resolution {resolution}, but images are stored and predicted with "
+            f"{image_size} pixels; set it to null, or data.image_size to {resolution}"
+        )
+
+
+def phase_of(phases: list[Phase], epoch: int) -> Phase:
+    """The phase that an epoch belongs to."""
+    return next(phase for phase in phases if phase.first <= epoch <= phase.last)

@@ -1,0 +1,101 @@
+"""Signals that wait, and the DVC process whose end counts as one."""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+
+import psutil
+import pytest
+from small_project import REPOSITORY
+
+from Resnet23.interrupts import SIGNALS, deferred_signals, dvc_process, has_ended
+
+SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
+
+
+@pytest.fixture
+def delivered() -> Iterator[list[int]]:
+    """The signals that have reached the handlers which were there before."""
+    numbers: list[int] = []
+    handlers = {number: signal.signal(number, lambda number, _: numbers.append(number)) for number in SIGNALS}
+    yield numbers
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_waits_for_the_end_of_the_block(number, delivered):
+    with deferred_signals() as arrived:
+        assert arrived == []
+        os.kill(os.getpid(), number)
+        signal.raise_signal(number)
+        assert (arrived, delivered) == ([number, number], [])
+    assert delivered == [number]
+
+
+def test_of_several_signals_the_first_is_delivered(delivered):
+    with deferred_signals():
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGINT)
+    assert delivered == [signal.SIGTERM]
+
+
+def test_the_handlers_are_those_of_before_also_after_an_error(delivered):
+    before = [signal.getsignal(number) for number in SIGNALS]
+    with deferred_signals():
+        assert [signal.getsignal(number) for number in SIGNALS] != before
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+    with pytest.raises(ZeroDivisionError), deferred_signals():
+        raise ZeroDivisionError
+    assert [signal.getsignal(number) for number in SIGNALS] == before
+    assert delivered == []
+
+
+def test_a_block_without_signals_delivers_none(delivered):
+    with deferred_signals() as arrived:
+        pass
+    assert (arrived, delivered) == ([], [])
+
+
+def test_outside_the_main_thread_nothing_is_held_back(delivered):
+    before, seen = [signal.getsignal(number) for number in SIGNALS], []
+
+    def work() -> None:
+        with deferred_signals() as arrived:
+            seen.append([signal.getsignal(number) for number in SIGNALS])
+            seen.append(list(arrived))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert seen == [before, []]
+
+
+def test_without_dvc_there_is_no_process_to_watch(monkeypatch):
+    monkeypatch.delenv("DVC_STAGE", raising=False)
+    assert dvc_process() is None
+
+
+@pytest.mark.parametrize("command", ["exec {0}", "{0}; true", "bash -c '{0}; true'; true"])
+def test_the_process_of_dvc_is_found_behind_any_number_of_shells(command):
+    program = f"{sys.executable} -c 'from Resnet23.interrupts import dvc_process; print(dvc_process().pid)'"
+    program = program.replace("'", '"')
+    environment = {**os.environ, "DVC_STAGE": "train", "PYTHONPATH": str(REPOSITORY)}
+    result = subprocess.run(
+        ["/bin/sh", "-c", command.format(program)], env=environment, capture_output=True, text=True, check=True
+    )
+    assert int(result.stdout) == os.getpid()
+
+
+def test_a_process_has_ended_also_when_nobody_has_waited_for_it():
+    child = subprocess.Popen(SLEEP)
+    process = psutil.Process(child.pid)
+    assert not has_ended(process)
+    child.kill()
+    os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)  # it is a zombie now
+    assert has_ended(process)
+    child.wait()
+    assert has_ended(process)
