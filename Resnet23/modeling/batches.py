@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from signal import SIG_IGN, SIGINT, signal
+from signal import SIG_IGN, signal
 
 import numpy as np
 import torch
@@ -18,6 +18,7 @@ from Resnet23.config import TrainParams
 from Resnet23.dataset import FeatureDataset, normalize, to_unit_range
 from Resnet23.errors import Resnet23Error
 from Resnet23.imagefiles import ImageFiles
+from Resnet23.interrupts import SIGNALS
 from Resnet23.modeling.losses import Task
 
 
@@ -150,8 +151,12 @@ class _RawBatches(Dataset[tuple[Tensor, Tensor] | Resnet23Error]):
 
 
 def _leave_interrupts_to_the_parent(_: int) -> None:
-    """Ctrl-C reaches every process of a terminal; the training decides when its workers end."""
-    signal(SIGINT, SIG_IGN)
+    """Ctrl-C in a terminal, and SIGTERM as many job schedulers send it, reach every process of a training.
+
+    The training decides when its workers end; without it they end by themselves.
+    """
+    for number in SIGNALS:
+        signal(number, SIG_IGN)
 
 
 def resize(images: Tensor, resolution: int | None) -> Tensor:

@@ -1,5 +1,7 @@
 """Every image once an epoch, in shares for every process, from arrays and from files, with and without workers."""
 
+import multiprocessing
+import os
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,7 @@ from Resnet23.config import DataParams, FeaturesParams, Params, TrainParams
 from Resnet23.dataset import FeatureDataset, normalize, to_unit_range
 from Resnet23.errors import InputError
 from Resnet23.features import make_features
+from Resnet23.interrupts import SIGNALS
 from Resnet23.modeling.batches import Batch, BatchSource, batch_slices, epoch_order, resize, share, shares
 from Resnet23.modeling.fit import fit
 from Resnet23.modeling.selection import FitResult
@@ -167,3 +170,16 @@ def test_a_file_that_cannot_be_read_is_one_line_from_a_worker_too(stored, worker
         train(features, workers)
     assert str(caught.value).startswith(f"{file}: ")
     assert "\n" not in str(caught.value) and "Traceback" not in str(caught.value)
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_to_all_processes_leaves_the_workers_to_the_training(stored, number):
+    data, _ = datasets(stored["files"])
+    batches = source_of(data, params(batch_size=2, num_workers=2)).epoch(1)
+    found = [next(batches), next(batches)]  # one from each worker
+    workers = multiprocessing.active_children()
+    for worker in workers:
+        os.kill(worker.pid, number)
+    found += list(batches)
+    assert len(workers) == 2
+    assert_same_batches(found, list(source_of(datasets(stored["array"])[0], params(batch_size=2)).epoch(1)))

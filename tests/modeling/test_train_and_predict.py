@@ -131,7 +131,7 @@ def test_a_wrong_name_is_found_before_any_data_is_read(project):
     [
         (
             "train.augment.crop_padding=8",
-            r"train\.augment\.crop_padding: found 8, expected less than the image size, 8",
+            r"train\.augment\.crop_padding: found 8, expected less than .* size, 8",
         ),
         ("train.precision=fp16", r"train\.precision: found fp16, which needs a GPU"),
         ("train.phases=[{}, {resolution: 16}]", r"train\.phases: the last phase has resolution 16, .* 8 pixels"),
@@ -147,9 +147,7 @@ def test_what_does_not_fit_the_data_the_model_or_the_machine_is_refused(change, 
 @pytest.mark.usefixtures("params")
 def test_patience_without_validation_is_refused():
     features_stage.main(assignments=["features.val_fraction=0"])
-    with pytest.raises(
-        InputError, match=r"train\.patience: found 2, but features\.val_fraction 0 leaves no validation"
-    ):
+    with pytest.raises(InputError, match=r"train\.patience: found 2, but features\.val_fraction 0 leaves no"):
         train.main(assignments=["train.patience=2", "tracking.enabled=false"])
 
 
