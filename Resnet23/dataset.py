@@ -1,7 +1,7 @@
 """Images for PyTorch: from class folders one by one, or from the feature arrays in batches."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -102,13 +102,22 @@ def to_unit_range(images: Tensor) -> Tensor:
 
 def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """Subtract the mean and divide by the standard deviation of each channel; images (N, 3, H, W) in [0, 1]."""
-    return (images - _like_one_of(images, mean)) / _like_one_of(images, std)
+    order = torch.channels_last if images.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
+    like = (images.shape[2], images.shape[3], images.dtype, images.device, order)
+    return (images - _whole_image(tuple(mean), *like)) / _whole_image(tuple(std), *like)
 
 
-def _like_one_of(images: Tensor, channels: Sequence[float]) -> Tensor:
-    """(1, 3, H, W) of one value for each channel, in the images' order of memory: five times as fast to use."""
-    values = torch.tensor(channels, dtype=images.dtype, device=images.device)
-    return torch.empty_like(images[:1]).copy_(values.view(1, 3, 1, 1))
+@lru_cache(maxsize=8)
+def _whole_image(
+    channels: tuple[float, ...], height: int, width: int, dtype: torch.dtype, device: torch.device, order: Any
+) -> Tensor:
+    """(1, 3, H, W) of one value for each channel.
+
+    In the images' order of memory it is five times as fast to use as three numbers that are spread out each time, and
+    kept it does not make a GPU wait for them to arrive.
+    """
+    values = torch.tensor(channels, dtype=dtype, device=device).view(1, 3, 1, 1)
+    return values.expand(1, 3, height, width).contiguous(memory_format=order)
 
 
 def get_default_transform() -> v2.Compose:

@@ -5,12 +5,12 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 import psutil
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
-SHELLS = {"sh", "bash", "dash", "zsh", "fish"}
 
 
 @contextmanager
@@ -42,12 +42,20 @@ def dvc_process() -> psutil.Process | None:
     """The process of `dvc repro` when this one is a DVC stage, else None.
 
     DVC that is killed leaves its stages running; a stage that watches this process can end as well. There may be a
-    shell between the two.
+    shell or a launcher between the two.
     """
     if "DVC_STAGE" not in os.environ:
         return None
     parents = psutil.Process().parents()
-    return next((parent for parent in parents if parent.name() not in SHELLS), None)
+    return next((parent for parent in parents if _is_dvc(parent)), None)
+
+
+def _is_dvc(process: psutil.Process) -> bool:
+    """Whether a command line begins with dvc, or with the Python that runs it: `python -m dvc repro`."""
+    try:
+        return "dvc" in [Path(argument).stem for argument in process.cmdline()[:3]]
+    except psutil.Error:  # it has ended, or belongs to somebody else
+        return False
 
 
 def has_ended(process: psutil.Process) -> bool:

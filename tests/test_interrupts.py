@@ -79,15 +79,24 @@ def test_without_dvc_there_is_no_process_to_watch(monkeypatch):
     assert dvc_process() is None
 
 
+FAKE_DVC = """
+import os, subprocess, sys
+print(os.getpid(), flush=True)
+subprocess.run(["/bin/sh", "-c", sys.argv[1]], check=True)
+"""
+
+
 @pytest.mark.parametrize("command", ["exec {0}", "{0}; true", "bash -c '{0}; true'; true"])
-def test_the_process_of_dvc_is_found_behind_any_number_of_shells(command):
-    program = f"{sys.executable} -c 'from Resnet23.interrupts import dvc_process; print(dvc_process().pid)'"
-    program = program.replace("'", '"')
+def test_the_process_of_dvc_is_found_behind_any_number_of_shells(command, tmp_path):
+    (tmp_path / "dvc").write_text(FAKE_DVC)
+    program = f'{sys.executable} -c "from Resnet23.interrupts import dvc_process; print(dvc_process().pid)"'
     environment = {**os.environ, "DVC_STAGE": "train", "PYTHONPATH": str(REPOSITORY)}
     result = subprocess.run(
-        ["/bin/sh", "-c", command.format(program)], env=environment, capture_output=True, text=True, check=True
-    )
-    assert int(result.stdout) == os.getpid()
+        [sys.executable, str(tmp_path / "dvc"), command.format(program)],
+        env=environment, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    dvc, found = result.stdout.split()
+    assert found == dvc
 
 
 def test_a_process_has_ended_also_when_nobody_has_waited_for_it():

@@ -20,6 +20,7 @@ from Resnet23.errors import Resnet23Error
 from Resnet23.imagefiles import ImageFiles
 from Resnet23.interrupts import SIGNALS
 from Resnet23.modeling.losses import Task
+from Resnet23.modeling.shares import share
 
 
 def epoch_order(count: int, seed: int, epoch: int) -> np.ndarray:
@@ -36,16 +37,6 @@ def batch_slices(count: int, batch_size: int) -> list[slice]:
     if len(bounds) > 2 and bounds[-1] - bounds[-2] == 1:
         del bounds[-2]
     return [slice(start, end) for start, end in pairwise(bounds)]
-
-
-def share(count: int, parts: int, part: int) -> slice:
-    """The place of one of `parts` shares of `count` images, one after the other; sizes differ by at most one."""
-    return slice(count * part // parts, count * (part + 1) // parts)
-
-
-def shares(count: int, parts: int) -> list[slice]:
-    """All shares that are not empty."""
-    return [part for index in range(parts) if (part := share(count, parts, index)).start < part.stop]
 
 
 @dataclass(frozen=True)
@@ -78,6 +69,7 @@ class BatchSource:
     ) -> None:
         self.data, self.task, self.classes, self.params, self.seed = data, task, classes, params, seed
         self.device, self.processes, self.process = device, processes, process
+        self.order = torch.channels_last if params.channels_last else torch.contiguous_format
         self.slices = batch_slices(len(data), params.batch_size)
 
     def __len__(self) -> int:
@@ -96,7 +88,7 @@ class BatchSource:
                 raise raw
             images, targets = self.change(*raw, Draws(self.seed, epoch, step, batch, part))
             inputs = normalize(resize(images, resolution), self.data.mean, self.data.std)
-            yield Batch(inputs, targets, count, len(batch))
+            yield Batch(inputs.contiguous(memory_format=self.order), targets, count, len(batch))
 
     def _share(self, batch: np.ndarray) -> slice:
         return share(len(batch), self.processes, self.process)
@@ -111,11 +103,11 @@ class BatchSource:
             images, targets = mix(images, self.task.soft_targets(targets, self.classes), changes, draws)
         return images, targets
 
-    def first_images(self, count: int) -> tuple[Tensor, Tensor]:
+    def first_images(self, count: int, resolution: int | None = None) -> tuple[Tensor, Tensor]:
         """The first `count` images of the training, changed at random but not normalised, and their targets."""
         positions = epoch_order(len(self.data), self.seed, 1)[self.slices[0]]
         images, targets = self.change(*self.data.raw_batch(positions), Draws(self.seed, 1, 0, positions))
-        return images[:count], targets[:count]
+        return resize(images[:count], resolution), targets[:count]
 
     def _load(self, positions: Sequence[np.ndarray]) -> DataLoader:
         """Raw batches at these positions in turn; image files are read ahead by `num_workers` processes."""

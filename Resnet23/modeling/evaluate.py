@@ -7,9 +7,9 @@ from accelerate.utils import gather_object
 from torch import Tensor, nn
 
 from Resnet23.dataset import FeatureDataset
-from Resnet23.modeling.batches import share
 from Resnet23.modeling.inference import predict_logits
 from Resnet23.modeling.losses import Task
+from Resnet23.modeling.shares import share
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,14 @@ def evaluate(
     device: torch.device,
     processes: int = 1,
     process: int = 0,
+    description: str | None = None,
 ) -> Evaluation:
     """Loss, accuracy, logits and probabilities of `model` on the images of `data`, in fp32 and without augmentation.
 
-    With several processes each computes its share, and all get the whole.
+    With several processes each computes its share, and all get the whole. With a `description` a progress bar is shown.
     """
     part = share(len(data), processes, process)
-    logits = [predict_logits(model, data, batch_size, device, part)] if part.start < part.stop else []
+    logits = [predict_logits(model, data, batch_size, device, part, description)] if part.start < part.stop else []
     all_logits = torch.cat(gather_object(logits) if processes > 1 else logits)
     targets = torch.from_numpy(data.targets)
     loss = task.loss(all_logits, targets, 0.0).mean().item()

@@ -11,9 +11,8 @@ from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from typing import Any
 
-import numpy as np
 import torch
-from accelerate.utils import broadcast_object_list
+from accelerate.utils import broadcast, broadcast_object_list
 from loguru import logger
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
@@ -24,8 +23,8 @@ from Resnet23.dataset import FeatureDataset
 from Resnet23.errors import Terminated
 from Resnet23.history import EpochRecord
 from Resnet23.interrupts import deferred_signals, dvc_process, has_ended
-from Resnet23.modeling.batches import Batch, BatchSource, shares
-from Resnet23.modeling.device import create_accelerator, uses_compilation
+from Resnet23.modeling.batches import Batch, BatchSource
+from Resnet23.modeling.device import create_accelerator, seed_dropout, uses_compilation
 from Resnet23.modeling.evaluate import evaluate
 from Resnet23.modeling.losses import Task
 from Resnet23.modeling.meter import EpochMeter
@@ -33,9 +32,11 @@ from Resnet23.modeling.optim import create_optimizer, create_schedule
 from Resnet23.modeling.phases import Phase, phase_of, resolve_phases
 from Resnet23.modeling.resume import NOT_SAVED, ResumeFile
 from Resnet23.modeling.selection import FitResult
+from Resnet23.modeling.shares import shares
 from Resnet23.modeling.stages import freeze, train_mode
 
 LOOK_SECONDS = 0.2  # between looks at the losses, for which a GPU has to wait, and at what else goes on
+AGREE_STEPS = 8  # between questions whether any process is to stop, for which GPUs have to wait
 
 EpochWatcher = Callable[[EpochRecord], None]
 GradientWatcher = Callable[[int, nn.Module], None]  # epoch, and the network with the gradients of its last step
@@ -68,6 +69,7 @@ def fit(
                 record = training.end_epoch()
                 with deferred_signals():  # an epoch that is done is reported
                     on_epoch(record)
+            training.save()  # whoever writes the results may be interrupted, too
         except (Terminated, KeyboardInterrupt):
             training.save()
             raise
@@ -103,7 +105,7 @@ class Training:
         self.epoch, self.step, self.result = 1, 0, FitResult()
         self.meter = EpochMeter(self.epoch, self.device)
         self.resume, self.saved, self.saved_at = resume, (1, 0), time.monotonic()
-        self.looked_at, self.dvc = time.monotonic(), dvc_process()
+        self.looked_at, self.dvc, self.dvc_is_gone = time.monotonic(), dvc_process(), False
 
     def _place_network(self, model: nn.Module) -> None:
         """The network to train, and beside it what is evaluated and saved: a plain twin, no wrapper around it.
@@ -129,8 +131,7 @@ class Training:
             self.accelerator.free_memory()
             stages = freeze(self.network, phase.trainable)
             optimizer = create_optimizer(stages, self.params, phase.learning_rate, phase.rate_decay_by_depth)
-            steps = len(self.source)
-            self.schedule = create_schedule(optimizer, self.params, steps, phase.epochs * steps)
+            self.schedule = create_schedule(optimizer, self.params, len(self.source), phase.epochs * len(self.source))
             self.model, self.optimizer = self.accelerator.prepare(self.network, optimizer)
             self.phase = phase
         train_mode(self.network, phase.trainable)
@@ -142,9 +143,10 @@ class Training:
 
     def train_epoch(self, bar: tqdm, on_gradients: GradientWatcher | None = None) -> None:
         """Train to the end of the epoch. When asked to stop, save the state and raise Terminated."""
-        self.enter_phase(phase_of(self.phases, self.epoch))
-        batches = self.source.epoch(self.epoch, self.step, self.phase.resolution)
         with deferred_signals() as arrived:
+            self.enter_phase(phase_of(self.phases, self.epoch))
+            batches = self.source.epoch(self.epoch, self.step, self.phase.resolution)
+            self.meter.start_clock()
             while self.step < len(self.source):
                 started = time.perf_counter()
                 batch = next(batches)
@@ -152,21 +154,25 @@ class Training:
                 learning_rate = max(self.schedule.get_last_lr())
                 is_last = self.step + 1 == len(self.source)
                 loss = self.train_batch(batch, on_gradients if is_last else None)
-                self.meter.end_step(self.step, learning_rate, loss, time.perf_counter() - started, waited)
+                self.meter.end_step(self.step, learning_rate, loss, waited)
                 self.step += 1
                 self._show(bar, batch.total)
                 if self._save_or_stop(arrived):
                     break
+            self.meter.check()  # waits for the GPU, so that the clock shows the work and not its announcement
+            self.meter.read_clock()
         if self.step < len(self.source):  # another process was told to stop, or DVC is gone
             raise Terminated(signal.SIGTERM)
         self._gather_sums()  # a state that is saved while validation runs holds them
 
     def train_batch(self, batch: Batch, on_gradients: GradientWatcher | None = None) -> Tensor:
         """One optimizer step, its gradient computed in `accumulation` parts by each process; the loss summed here."""
-        self._seed_dropout()
+        seed_dropout(self.device, self.seed, self.epoch, self.step, self.process)
         # Accelerate averages the gradients of the processes; with this an image counts the same in each of them.
         scale = self.processes / batch.total if batch.count else 0.0
-        parts = shares(len(batch.inputs), self.params.accumulation)
+        # The same number in every process, and no part of one image, as BatchNorm has no variance to learn from that.
+        most = batch.total // self.processes // 2
+        parts = shares(len(batch.inputs), max(1, min(self.params.accumulation, most)))
         sums = torch.zeros((), device=self.device)
         for part in parts:
             inputs, targets = batch.inputs[part], batch.targets[part]
@@ -193,14 +199,15 @@ class Training:
         self.optimizer.zero_grad()
         if not self.accelerator.optimizer_step_was_skipped:  # as the loss scaling of fp16 may do
             self.schedule.step()
-        if self.params.ema_decay:
-            self.average.update_parameters(self.network)
+            if self.params.ema_decay:
+                self.average.update_parameters(self.network)
 
     def end_epoch(self) -> EpochRecord:
         """Validate, record the epoch, keep its weights if they are to be kept, and move on to the next."""
-        self.meter.check()
         if not self.params.ema_decay:
             self.average.update_parameters(self.network)
+        if self.processes > 1:  # each has BatchNorm statistics of its own; those of the first are kept
+            broadcast(list(self.average.module.buffers()))
         validation = None
         if self.val_data is not None:
             size = self.params.batch_size
@@ -229,16 +236,19 @@ class Training:
         bar.update(images)
         if time.monotonic() - self.looked_at >= LOOK_SECONDS:
             self.looked_at = time.monotonic()
+            self.dvc_is_gone = self.dvc is not None and has_ended(self.dvc)
             self.meter.check()
             bar.set_description(f"epoch {self.epoch}/{self.phases[-1].last}", refresh=False)
             bar.set_postfix(loss=f"{self.meter.last_loss / images:.3f}", refresh=False)
 
     def _save_or_stop(self, arrived: Sequence[int]) -> bool:
         """Save the state when it is time to; whether to stop, on which all processes agree."""
-        every = self.params.checkpoint_steps
-        is_due = time.monotonic() - self.saved_at >= 60 * self.params.checkpoint_minutes
-        is_due |= every is not None and self.schedule.last_epoch % every == 0
-        flags = [bool(arrived) or (self.dvc is not None and has_ended(self.dvc)), is_due]
+        every, steps = self.params.checkpoint_steps, (self.epoch - 1) * len(self.source) + self.step
+        counted = every is not None and steps % every == 0
+        if self.processes > 1 and not counted and steps % AGREE_STEPS:
+            return False
+        is_due = counted or time.monotonic() - self.saved_at >= 60 * self.params.checkpoint_minutes
+        flags = [bool(arrived) or self.dvc_is_gone, is_due]
         if self.processes > 1:
             flags = (self.accelerator.reduce(torch.tensor(flags, device=self.device).int()) > 0).tolist()
         if any(flags):
@@ -270,7 +280,7 @@ class Training:
         self.meter.load_state_dict(state["meter"])
         if self.process > 0:  # the saved sums are those of all processes
             self.meter.sums.zero_()
-        self.enter_phase(phase_of(self.phases, min(self.epoch, self.phases[-1].last)))
+        self.enter_phase(phase_of(self.phases, state["phase"]))  # at a boundary still the one that has ended
         for name, part in self._stateful_parts().items():
             part.load_state_dict(state[name])
         self.result = FitResult.from_plain(state["result"])
@@ -284,14 +294,6 @@ class Training:
 
     def _state_dict(self) -> dict[str, Any]:
         """Plain values and tensors from which `load` goes on. No random states: each step has its own."""
-        parts = {name: part.state_dict() for name, part in self._stateful_parts().items()}
-        place = {"epoch": self.epoch, "step": self.step}
-        return parts | place | {"meter": self.meter.state_dict(), "result": self.result.to_plain()}
-
-    def _seed_dropout(self) -> None:
-        """Give the step random numbers of its own. torch.manual_seed would do, and take a hundred times as long."""
-        numbers = np.random.SeedSequence((self.seed, self.epoch, self.step, self.process))
-        seed = int(numbers.generate_state(1)[0])
-        torch.default_generator.manual_seed(seed)
-        if self.device.type == "cuda":
-            torch.cuda.manual_seed(seed)
+        state = {name: part.state_dict() for name, part in self._stateful_parts().items()}
+        state |= {"meter": self.meter.state_dict(), "result": self.result.to_plain()}
+        return state | {"phase": self.phase.first, "epoch": self.epoch, "step": self.step}

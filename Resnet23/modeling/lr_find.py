@@ -27,6 +27,7 @@ from Resnet23.figures.range_test import plot_range_test
 from Resnet23.figures.theme import Theme, draw_picture
 from Resnet23.files import atomic_write, require_writable
 from Resnet23.modeling.batches import Batch
+from Resnet23.modeling.consistency import check_consistency
 from Resnet23.modeling.fit import Training
 from Resnet23.modeling.losses import get_task
 from Resnet23.modeling.optim import check_names
@@ -70,7 +71,7 @@ class RangeTest:
         if lowest == 0 or smoothed[0] - smoothed[lowest] <= scatter:
             return None
         steepest = np.gradient(smoothed)[: lowest + 1].argmin()
-        return float(f"{self.rates[steepest]:.2g}")
+        return float(f"{self.rates[steepest]:.2g}") if steepest else None
 
 
 def main(
@@ -89,7 +90,9 @@ def main(
     if not 0 < lowest < highest < math.inf:
         raise InputError(f"--lowest {lowest:g}, --highest {highest:g}: expected 0 < lowest < highest")
     require_writable(EXTRAS_DIR)
-    result = find_learning_rate(read_features(), params, lowest, highest, steps)
+    features = read_features()
+    check_consistency(features, params)
+    result = find_learning_rate(features, params, lowest, highest, steps)
     write_result(result, params)
     logger.info(f"{FIGURE_FILE} shows the curve, {TABLE_FILE} holds its numbers")
     print(_answer(result, params.train))

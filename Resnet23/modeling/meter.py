@@ -1,6 +1,7 @@
 """What one process measures during an epoch: loss, right images, seconds, waiting."""
 
 import math
+import time
 from typing import Any
 
 import torch
@@ -19,18 +20,28 @@ class EpochMeter:
         self.waited = 0.0  # seconds of these in which the next batch was not ready
         self.learning_rate = 0.0  # of the last step
         self.last_loss = 0.0  # summed over the images of the last step that was checked
+        self._clock = time.perf_counter()
         self._unchecked: list[tuple[int, float, Tensor]] = []  # step, learning rate, loss
 
     def add(self, loss: Tensor, correct: Tensor) -> None:
         """Count images with this summed loss and this number of right ones."""
         self.sums += torch.stack([loss.double(), correct.double()])
 
-    def end_step(self, step: int, learning_rate: float, loss: Tensor, seconds: float, waited: float) -> None:
-        """Note a finished step; its loss is looked at later, by `check`."""
+    def start_clock(self) -> None:
+        """Training begins, or goes on."""
+        self._clock = time.perf_counter()
+
+    def read_clock(self) -> None:
+        """Add the seconds since it was started or read last."""
+        now = time.perf_counter()
+        self.seconds, self._clock = self.seconds + now - self._clock, now
+
+    def end_step(self, step: int, learning_rate: float, loss: Tensor, waited: float) -> None:
+        """Note a step whose work has been handed to the device; its loss is looked at later, by `check`."""
         self._unchecked.append((step, learning_rate, loss))
         self.learning_rate = learning_rate
-        self.seconds += seconds
         self.waited += waited
+        self.read_clock()
 
     def check(self) -> None:
         """Raise Resnet23Error, naming the first such step, when a loss since the last check is not a finite number."""

@@ -25,7 +25,9 @@ from Resnet23.files import atomic_write, printable, write_json
 from Resnet23.images import IMAGE_SUFFIXES, is_image_file
 from Resnet23.modeling.checkpoint import load_checkpoint
 from Resnet23.modeling.device import choose_device
+from Resnet23.modeling.evaluate import evaluate
 from Resnet23.modeling.inference import Classifier, FilePrediction, predict_files
+from Resnet23.modeling.losses import get_task
 from Resnet23.modeling.metrics import classification_metrics
 from Resnet23.predictions import Predictions, write_predictions
 from Resnet23.tracking import continue_run
@@ -84,8 +86,8 @@ def evaluate_splits(classifier: Classifier, features: Features) -> tuple[Predict
     test = classifier.dataset(features.test.images, features.test.targets)
     train = classifier.dataset(features.train.images, features.train.targets, features.train_indices)
     probabilities = classifier.probabilities(test, "test images")
-    on_train = classifier.probabilities(train, "training images")
-    train_accuracy = float((on_train.argmax(axis=1) == train.targets).mean())
+    task, size, device = get_task(features.task), classifier.batch_size, classifier.device
+    train_accuracy = evaluate(classifier.model, train, task, size, device, description="training images").accuracy
     metrics = classification_metrics(test.targets, probabilities, features.classes)
     predictions = Predictions(features.test.files, features.classes, test.targets, probabilities)
     return predictions, {"train_accuracy": train_accuracy, **metrics}

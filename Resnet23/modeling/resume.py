@@ -11,6 +11,7 @@ import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,11 @@ from Resnet23.arrays import Features
 from Resnet23.config import MODELS_DIR, Params
 from Resnet23.errors import InputError, ResourceError
 from Resnet23.files import atomic_write
+from Resnet23.modeling.device import choose_device, choose_precision
 
 RESUME_DIR = MODELS_DIR / ".resume"
 STATE_FILE = "state.pt"
+KEPT_STATES = 3  # of ResNet-23 about 200 MB each
 PACKAGE = Path(__file__).parent.parent
 # They show, save or speed up, and change no result.
 FREE_PARAMS = {"checkpoint_minutes", "checkpoint_steps", "num_workers", "pin_memory"}
@@ -83,17 +86,26 @@ def resume_file(params: Params, features: Features) -> ResumeFile:
 
 def resume_key(params: Params, features: Features) -> str:
     """32 hexadecimal digits that stand for everything the result of a training depends on."""
-    train = params.train.model_dump(exclude=FREE_PARAMS)
+    precision, _ = choose_precision(params.train.precision, choose_device(params.train.device))
     decisive = {
         "seed": params.seed,
         "model": params.model.model_dump(),
-        "train": train,
+        "train": params.train.model_dump(exclude=FREE_PARAMS),
+        "precision": precision,
         "digests": features.info["digests"],
         "val_indices": features.info["val_indices"],
         "code": _code_digest(),
-        "torch": torch.__version__,
+        "versions": [version(library) for library in ("torch", "torchvision", "accelerate", "numpy")],
     }
     return hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def remove_old_states(own: ResumeFile) -> None:
+    """Keep the states of the `KEPT_STATES` interrupted trainings of other parameters that were saved last."""
+    others = [file for file in RESUME_DIR.glob(f"*/{STATE_FILE}") if file.parent != own.folder]
+    for file in sorted(others, key=lambda file: file.stat().st_mtime)[:-KEPT_STATES]:
+        logger.info(f"{file.parent}: an interrupted training of other parameters, too old to be kept, is removed")
+        shutil.rmtree(file.parent, ignore_errors=True)
 
 
 @contextmanager

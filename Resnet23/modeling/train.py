@@ -33,17 +33,17 @@ from Resnet23.config import (
     load_params,
 )
 from Resnet23.dataset import FeatureDataset
-from Resnet23.errors import InputError
 from Resnet23.files import atomic_write, require_writable
 from Resnet23.history import EpochRecord, write_history
 from Resnet23.modeling.batches import BatchSource
 from Resnet23.modeling.checkpoint import Checkpoint, Decision, Preprocessing, save_checkpoint
+from Resnet23.modeling.consistency import check_consistency
 from Resnet23.modeling.fit import fit
 from Resnet23.modeling.inference import calibrated
 from Resnet23.modeling.losses import fit_temperature, get_task
 from Resnet23.modeling.optim import check_names
-from Resnet23.modeling.phases import check_phases, resolve_phases
-from Resnet23.modeling.resume import NOT_SAVED, ResumeFile, resume_file, training_lock
+from Resnet23.modeling.phases import resolve_phases
+from Resnet23.modeling.resume import NOT_SAVED, ResumeFile, remove_old_states, resume_file, training_lock
 from Resnet23.modeling.selection import FitResult
 from Resnet23.modeling.watch import NOT_WATCHED, Watch
 from Resnet23.modeling.zoo import check_model_name, create_model
@@ -53,11 +53,14 @@ from Resnet23.tracking import Tracker, continue_run, start_run
 
 INSPECTED_IMAGES = 64
 
-FreshOption = Annotated[bool, typer.Option("--fresh", help="Do not go on from an interrupted training; start anew.")]
+FreshOption = Annotated[
+    bool,
+    typer.Option("--fresh", envvar="RESNET23_FRESH", help="Do not go on from an interrupted training; start anew."),
+]
 
 
 @dataclass(frozen=True)
-class Training:
+class Trained:
     """What stage 3 leaves: the checkpoint, the course of the training, and what the plots stage wants to see."""
 
     checkpoint: Checkpoint
@@ -80,6 +83,7 @@ def main(
     for file in (CHECKPOINT_FILE, HISTORY_FILE):
         require_writable(file.parent)
     features = read_features()
+    check_consistency(features, params)
     if not is_main_process():
         train(features, params)
         return
@@ -87,6 +91,7 @@ def main(
         resume = resume_file(params, features)
         if fresh:
             resume.remove()
+        remove_old_states(resume)
         train_tracked(features, params, resume)
         resume.remove()
 
@@ -121,12 +126,12 @@ def train(
     on_epoch: Callable[[EpochRecord], None] = lambda record: None,
     watch: Watch = NOT_WATCHED,
     resume: ResumeFile = NOT_SAVED,
-) -> Training:
+) -> Trained:
     """Train as `params` says on the training rows of `features`, choosing the epoch on the validation rows.
 
     Raises InputError when params and features contradict each other.
     """
-    _check(features, params)
+    check_consistency(features, params)
     task = get_task(features.task)
     torch.manual_seed(params.seed)  # initial weights
     classes = len(features.classes)
@@ -142,21 +147,21 @@ def train(
     temperature = fit_temperature(task, result.validation.logits, result.validation.targets) if val_data else None
     checkpoint = _checkpoint(features, params, result, temperature)
     inspection = {"batch": batch, "labels": labels, "kernels": first_kernels(checkpoint.build_model())}
-    return Training(checkpoint, result, _val_predictions(features, result, temperature), inspection)
+    return Trained(checkpoint, result, _val_predictions(features, result, temperature), inspection)
 
 
-def save(training: Training) -> None:
+def save(trained: Trained) -> None:
     """Write the checkpoint, the history, the validation predictions and the inspection arrays."""
-    save_checkpoint(CHECKPOINT_FILE, training.checkpoint)
-    write_predictions(VAL_PREDICTIONS_FILE, training.val_predictions)
-    write_history(training.result.history)
+    save_checkpoint(CHECKPOINT_FILE, trained.checkpoint)
+    write_predictions(VAL_PREDICTIONS_FILE, trained.val_predictions)
+    write_history(trained.result.history)
     with atomic_write(INSPECTION_FILE, "wb") as file:
-        np.savez_compressed(file, **training.inspection)
+        np.savez_compressed(file, **trained.inspection)
 
 
 def first_batch(source: BatchSource) -> tuple[np.ndarray, np.ndarray]:
     """The first images of the training as the network sees them, (B, H, W, 3) uint8, and their labels (B,)."""
-    images, targets = source.first_images(INSPECTED_IMAGES)
+    images, targets = source.first_images(INSPECTED_IMAGES, resolve_phases(source.params)[0].resolution)
     pixels = (images * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)  # (B, H, W, 3)
     labels = targets if targets.ndim == 1 else targets.argmax(dim=1)  # of a mixture the larger share
     return pixels.numpy(), labels.numpy()
@@ -176,20 +181,6 @@ def _open_run(params: Params, resume: ResumeFile) -> Tracker:
     tracker = start_run(params.tracking, logged, {"stage": "train"})
     tracker.write_run_file(resume.run_file)
     return tracker
-
-
-def _check(features: Features, params: Params) -> None:
-    if params.train.task not in (None, features.task):
-        raise InputError(f"train.task: found {params.train.task}, but the features are labelled for {features.task}")
-    check_phases(params.train, features.image_size)
-    if params.train.patience and not len(features.val_indices):
-        raise InputError(
-            f"train.patience: found {params.train.patience}, but features.val_fraction 0 leaves no validation images "
-            "to stop by; set train.patience to 0, or hold some images out"
-        )
-    padding, side = params.train.augment.crop_padding, features.image_size
-    if padding >= side:
-        raise InputError(f"train.augment.crop_padding: found {padding}, expected less than the image size, {side}")
 
 
 def _dataset(features: Features, rows: np.ndarray) -> FeatureDataset:

@@ -12,10 +12,13 @@ import torch
 from squares import MEAN, STD, coloured_squares
 from torch import nn
 
+from Resnet23.command import is_main_process
 from Resnet23.config import TrainParams
 from Resnet23.dataset import FeatureDataset
 from Resnet23.errors import Terminated
 from Resnet23.files import atomic_write
+from Resnet23.history import EpochRecord
+from Resnet23.modeling.evaluate import evaluate
 from Resnet23.modeling.fit import fit
 from Resnet23.modeling.losses import get_task
 from Resnet23.modeling.resume import ResumeFile
@@ -46,10 +49,11 @@ def comparable(result: FitResult) -> list[dict[str, float]]:
     return [{key: value for key, value in asdict(row).items() if key not in TIMINGS} for row in result.history]
 
 
-def resumable(folder: Path, stoppable: bool = False) -> None:
+def resumable(folder: Path, stoppable: bool = False, stop_after: int | None = None) -> None:
     """Train a network with BatchNorm and dropout, or go on with it, and leave its weights in `folder`.
 
-    When `stoppable`, SIGINT and SIGTERM end the process as they end a command.
+    When `stoppable`, SIGINT and SIGTERM end the process as they end a command. `stop_after` is an epoch after which
+    KeyboardInterrupt is raised.
     """
     if stoppable:
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -59,8 +63,13 @@ def resumable(folder: Path, stoppable: bool = False) -> None:
     data = FeatureDataset(*coloured_squares(90), MEAN, STD)
     validation = FeatureDataset(*coloured_squares(30, seed=1), MEAN, STD)
     resume = ResumeFile(folder / "resume")
+
+    def on_epoch(record: EpochRecord) -> None:
+        if record.epoch == stop_after:
+            raise KeyboardInterrupt
+
     try:
-        result = fit(model, data, validation, get_task("multiclass"), 3, RESUMED, 0, resume=resume)
+        result = fit(model, data, validation, get_task("multiclass"), 3, RESUMED, 0, on_epoch, resume=resume)
     except Terminated as error:
         sys.exit(error.exit_code)
     torch.save({"weights": result.state_dict, "last": model.state_dict()}, folder / "weights.pt")
@@ -101,10 +110,23 @@ def shared_out(sizes: list[tuple[int, int, int]]) -> list[list[dict[str, float]]
     return histories
 
 
-if __name__ == "__main__":  # started by torchrun: a JSON list of sizes, a file to write to
-    found = shared_out([tuple(size) for size in json.loads(sys.argv[1])])
-    from Resnet23.command import is_main_process
+def validated() -> tuple[float, float]:
+    """With BatchNorm: the validation loss that the history names for the kept epoch, and that of the kept weights."""
+    torch.manual_seed(0)
+    model = create_model("resnet10", num_classes=3, width=2)
+    data = FeatureDataset(*coloured_squares(41), MEAN, STD)
+    validation = FeatureDataset(*coloured_squares(30, seed=1), MEAN, STD)
+    params = TrainParams(epochs=3, batch_size=8, accumulation=4, device="cpu", precision="fp32")
+    task = get_task("multiclass")
+    result = fit(model, data, validation, task, 3, params, 0)
+    kept = create_model("resnet10", num_classes=3, width=2)
+    kept.load_state_dict(result.state_dict)
+    again = evaluate(kept, validation, task, batch_size=30, device=torch.device("cpu"))
+    return result.history[result.best_epoch - 1].val_loss, again.loss
 
+
+if __name__ == "__main__":  # started by torchrun: a JSON list of sizes, a file to write to
+    found = {"histories": shared_out([tuple(size) for size in json.loads(sys.argv[1])]), "validated": validated()}
     if is_main_process():
         Path(sys.argv[2]).write_text(json.dumps(found))
     torch.distributed.destroy_process_group()

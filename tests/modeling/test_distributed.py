@@ -15,7 +15,7 @@ SIZES = [(24, 8, 1), (33, 8, 1), (17, 4, 2), (23, 7, 3), (5, 2, 1), (3, 3, 2), (
 
 
 @pytest.fixture(scope="module")
-def two_processes(tmp_path_factory) -> list[list[dict[str, float]]]:
+def two_processes(tmp_path_factory) -> dict[str, list]:
     file = tmp_path_factory.mktemp("two") / "histories.json"
     script = Path(__file__).with_name("small_training.py")
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
@@ -31,5 +31,10 @@ def two_processes(tmp_path_factory) -> list[list[dict[str, float]]]:
 @pytest.mark.parametrize("index", range(len(SIZES)), ids=[str(size) for size in SIZES])
 def test_two_processes_have_the_losses_of_one(index, two_processes):
     alone = shared_out([SIZES[index]])[0]
-    for together, one in zip(two_processes[index], alone, strict=True):
+    for together, one in zip(two_processes["histories"][index], alone, strict=True):
         assert together == pytest.approx(one, abs=1e-5)
+
+
+def test_with_batchnorm_the_weights_that_are_kept_are_those_that_were_validated(two_processes):
+    in_history, of_weights = two_processes["validated"]
+    assert in_history == pytest.approx(of_weights, abs=1e-5)

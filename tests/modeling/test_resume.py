@@ -87,6 +87,15 @@ def test_told_to_stop_it_saves_and_goes_on_with_the_same_bits(number, processes,
     assert_same_result(tmp_path, uninterrupted)
 
 
+@pytest.mark.parametrize("epoch", [1, 8, 30])
+def test_stopped_between_epochs_phases_or_at_the_end_it_goes_on_with_the_same_bits(epoch, uninterrupted, tmp_path):
+    """The first phase ends with epoch 8, the training with epoch 30."""
+    with pytest.raises(KeyboardInterrupt):
+        resumable(tmp_path, stop_after=epoch)
+    resumable(tmp_path)
+    assert_same_result(tmp_path, uninterrupted)
+
+
 def test_a_damaged_state_is_as_good_as_none(tmp_path):
     file = ResumeFile(tmp_path)
     file.save({"epoch": 3, "weights": torch.ones(100)})

@@ -28,7 +28,7 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, train.Training]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, train.Trained]:
     """The shrunk project after stages 1 to 3, and what stage 3 left; for the tests to copy."""
     folder = tmp_path_factory.mktemp("finished")
     with chdir(REPOSITORY):
@@ -43,14 +43,14 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, train.Trai
 
 
 @pytest.fixture
-def params(finished: tuple[Path, train.Training], project: Path) -> Params:
+def params(finished: tuple[Path, train.Trained], project: Path) -> Params:
     """The parameters of the current directory, a shrunk project with its features made."""
     shutil.copytree(finished[0] / "data", "data")
     return load_params()
 
 
 @pytest.fixture
-def trained(params: Params, finished: tuple[Path, train.Training]) -> tuple[Features, train.Training]:
+def trained(params: Params, finished: tuple[Path, train.Trained]) -> tuple[Features, train.Trained]:
     """The same after training: its features, and what stage 3 left."""
     for name in ("models", "reports"):
         shutil.copytree(finished[0] / name, name)
