@@ -51,7 +51,7 @@ train: .venv/.core-stamp  ## Train the network, or go on with an interrupted tra
 predict: .venv/.core-stamp  ## Evaluate it on the test images
 plots: .venv/.core-stamp  ## Draw the figures and the report page
 train predict plots:
-	@$(IN_FOLDER) $(if $(FRESH),RESNET23_FRESH=1) dvc repro $@
+	@$(IN_FOLDER) $(if $(FRESH),RESNET23_FRESH=1 )dvc repro $@
 
 .PHONY: repro
 repro: .venv/.core-stamp  ## Run all stages that are not up to date
