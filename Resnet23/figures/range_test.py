@@ -6,6 +6,7 @@ from matplotlib.ticker import NullFormatter, StrMethodFormatter
 
 from Resnet23.figures.theme import LIGHT, WIDTH, Theme, title_figure
 
+RISE = 1.2  # times the lowest loss so far
 # Shown above the first loss and below the lowest, as shares of the fall between them. Losses that diverge go out of the
 # picture: they would flatten the rest.
 HEADROOM, FOOTROOM = 0.5, 0.25
@@ -45,12 +46,21 @@ def plot_range_test(
     return figure
 
 
+def end_of_the_fall(smoothed: np.ndarray) -> int:
+    """The step of the lowest smoothed loss (S,) before it first rises again by `RISE`.
+
+    A network may recover from a rate that was too high, and fall once more: that fall is not to be trusted.
+    """
+    rises = np.flatnonzero(smoothed > RISE * np.minimum.accumulate(smoothed))
+    return int(smoothed[: rises[0] if len(rises) else None].argmin())
+
+
 def range_test_finding(rates: np.ndarray, smoothed: np.ndarray, suggestion: float | None) -> str:
     """What the test found, in one sentence."""
     if suggestion is None:
         return f"At no learning rate from {rates[0]:.2g} to {rates[-1]:.2g} does the loss fall"
     finding = f"The loss falls fastest at learning rate {suggestion:g}"
-    lowest = int(smoothed.argmin())
+    lowest = end_of_the_fall(smoothed)
     return finding if lowest == len(rates) - 1 else f"{finding} and rises above {rates[lowest]:.2g}"
 
 
@@ -65,6 +75,6 @@ def _loss_limits(losses: np.ndarray, smoothed: np.ndarray, suggestion: float | N
 
 def _end_of_interest(smoothed: np.ndarray, top: float) -> int:
     """The step at which the curve leaves the picture for having diverged, or the last one."""
-    lowest = int(smoothed.argmin())
+    lowest = end_of_the_fall(smoothed)
     left = np.flatnonzero(smoothed[lowest:] > top)
     return lowest + int(left[0]) if len(left) else len(smoothed) - 1

@@ -23,7 +23,7 @@ from Resnet23.command import DebugOption, ParamsOption, PresetOption, SetOption,
 from Resnet23.config import EXTRAS_DIR, PARAMS_FILE, Params, TrainParams, load_params
 from Resnet23.dataset import FeatureDataset
 from Resnet23.errors import InputError, Resnet23Error
-from Resnet23.figures.range_test import plot_range_test
+from Resnet23.figures.range_test import end_of_the_fall, plot_range_test
 from Resnet23.figures.theme import Theme, draw_picture
 from Resnet23.files import atomic_write, require_writable
 from Resnet23.modeling.batches import Batch
@@ -61,12 +61,12 @@ class RangeTest:
 
     @property
     def suggestion(self) -> float | None:
-        """The rate, to two digits, at which the smoothed loss falls fastest from step to step before its lowest point.
+        """The rate, to two digits, at which the smoothed loss falls fastest from step to step, before it first rises.
 
         None where it nowhere falls by more than the scatter of the single losses around it.
         """
         smoothed = self.smoothed
-        lowest = int(smoothed.argmin())
+        lowest = end_of_the_fall(smoothed)
         scatter = (self.losses - smoothed)[: lowest + 1].std()
         if lowest == 0 or smoothed[0] - smoothed[lowest] <= scatter:
             return None

@@ -44,6 +44,12 @@ def test_the_rate_of_the_steepest_fall_is_suggested(steepest, noise):
     assert valley(steepest, noise).suggestion == pytest.approx(steepest, rel=0.3)
 
 
+def test_a_second_fall_after_a_rise_is_not_suggested():
+    first = valley(0.01)
+    losses = np.where(RATES < 1, first.losses, np.linspace(4, 0.1, 200))
+    assert RangeTest(RATES, losses).suggestion == first.suggestion
+
+
 def test_smoothing_neither_shifts_a_curve_nor_moves_a_constant():
     losses = valley(0.03).losses[:140]
     assert np.allclose(smooth(RATES[:140], losses), losses, atol=0.05)
