@@ -8,25 +8,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import chdir
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 import torch
 from loguru import logger
+from small_features import make_features
 from small_fit import assert_equal
 from small_project import REPOSITORY, SHRUNK
 from small_training import TIMINGS
 
-from Resnet23 import features as features_stage
 from Resnet23.arrays import read_features
 from Resnet23.config import CHECKPOINT_FILE, HISTORY_FILE, load_params
-from Resnet23.datadownload import main as datadownload
 from Resnet23.errors import Resnet23Error, ResourceError
 from Resnet23.modeling import train
 from Resnet23.modeling.checkpoint import load_checkpoint
-from Resnet23.project import write_params
 
 EPOCHS = 40  # of 6 steps each, 3 seconds and more
 CHANGES = [
@@ -92,12 +89,7 @@ def history(folder: Path) -> list[dict[str, str]]:
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with its features made."""
     folder = tmp_path_factory.mktemp("made")
-    with chdir(REPOSITORY):
-        params = load_params(assignments=CHANGES)
-    write_params(folder / "params.yaml", params.model_dump(), "tests/modeling/test_interrupted_training.py")
-    with chdir(folder):
-        datadownload()
-        features_stage.main()
+    make_features(folder, CHANGES)
     return folder
 
 

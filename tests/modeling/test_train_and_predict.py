@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from small_project import REPOSITORY, SHRUNK
+from small_features import make_features
+from small_project import SHRUNK
 
 from Resnet23 import features as features_stage
 from Resnet23.arrays import Features, read_features
@@ -22,7 +23,6 @@ from Resnet23.modeling import predict, train
 from Resnet23.modeling.checkpoint import load_checkpoint, save_checkpoint
 from Resnet23.modeling.inference import Classifier, predict_files
 from Resnet23.predictions import read_predictions
-from Resnet23.project import write_params
 
 CPU = torch.device("cpu")
 
@@ -31,13 +31,9 @@ CPU = torch.device("cpu")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, train.Trained]:
     """The shrunk project after stages 1 to 3, and what stage 3 left; for the tests to copy."""
     folder = tmp_path_factory.mktemp("finished")
-    with chdir(REPOSITORY):
-        params = load_params(assignments=SHRUNK)
-    write_params(folder / "params.yaml", params.model_dump(), "tests/modeling/test_train_and_predict.py")
+    make_features(folder, SHRUNK)
     with chdir(folder):
-        datadownload()
-        features_stage.main()
-        training = train.train(read_features(), params)
+        training = train.train(read_features(), load_params())
         train.save(training)
     return folder, training
 
