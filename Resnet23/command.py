@@ -12,6 +12,7 @@ import typer
 from loguru import logger
 from tqdm import tqdm
 
+from Resnet23.environment import load_environment_file
 from Resnet23.errors import Resnet23Error, ResourceError, Terminated
 from Resnet23.files import storage_error
 
@@ -41,6 +42,7 @@ def run_command(main: Callable[..., Any]) -> NoReturn:
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, rich_markup_mode=None)
     app.command()(main)
     try:
+        load_environment_file()
         sys.exit(app(standalone_mode=False) or 0)
     except (Exception, Terminated) as error:
         if debug:
@@ -84,6 +86,7 @@ def configure_logging(debug: bool = False) -> None:
         lambda message: tqdm.write(message, file=sys.stderr, end=""),
         level="DEBUG" if debug else "INFO",
         format="{time:HH:mm:ss} {level: <7} {message}" if debug else "{message}",
+        diagnose=False,  # a traceback with the values of variables would show tokens
     )
     warnings.showwarning = _log_warning
 
