@@ -18,6 +18,11 @@ def git_revision() -> str | None:
     return f"{commit}-dirty" if changes else commit
 
 
+def git_commit() -> str | None:
+    """The whole hash of the commit that the project in the current directory is at; None outside git."""
+    return _git("rev-parse", "HEAD")
+
+
 def _git(*arguments: str) -> str | None:
     """What git prints; None when it fails or is not installed."""
     try:

@@ -1,6 +1,5 @@
 """The record of a benchmark: what was measured where, and a JSON file of it in reports/benchmarks."""
 
-import os
 import platform
 import shlex
 import statistics
@@ -12,10 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import psutil
-import torch
 
 from Resnet23.config import REPORTS_DIR
 from Resnet23.files import write_json
+from Resnet23.machine import describe_machine
+from Resnet23.modeling.device import gpu_name
 from Resnet23.revision import git_revision
 
 BENCHMARKS_DIR = REPORTS_DIR / "benchmarks"
@@ -46,11 +46,8 @@ def paired_ratios(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, A
 def machine() -> dict[str, Any]:
     """What this computer is: processor, cores that may be used, memory, GPU."""
     return {
-        "system": f"{platform.system()} {platform.machine()}",
-        "cpu": _cpu_model(),
-        "cores": len(psutil.Process().cpu_affinity()) if hasattr(psutil.Process, "cpu_affinity") else os.cpu_count(),
-        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
-        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+        **describe_machine(),
+        "gpu": gpu_name(),
         "load_before": round(psutil.getloadavg()[0], 2),  # mean of the last minute: other work disturbs the clock
     }
 
@@ -79,11 +76,3 @@ def write_record(name: str, device: str, content: Mapping[str, Any]) -> Path:
     path = BENCHMARKS_DIR / f"{name}-{device}.json"
     write_json(path, dict(content))
     return path
-
-
-def _cpu_model() -> str:
-    """The processor's name; `platform` does not know it on Linux."""
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text(encoding="utf-8").splitlines() if cpuinfo.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()

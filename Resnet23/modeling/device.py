@@ -50,6 +50,11 @@ def create_accelerator(params: TrainParams) -> tuple[Accelerator, str]:
     return accelerator, f"{_device_name(device)}{processes} in {precision} ({reason}){compiled}"
 
 
+def gpu_name() -> str | None:
+    """The name of the first CUDA GPU, None without one."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else None
+
+
 def uses_compilation(params: TrainParams, device: torch.device) -> bool:
     """Whether torch.compile is worth its minute or two: auto says on a GPU."""
     return device.type == "cuda" if params.compile == "auto" else params.compile
