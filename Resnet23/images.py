@@ -26,7 +26,7 @@ def decode_image(source: Path | bytes, name: str | None = None) -> Image.Image:
     path by default), when the file is unreadable, damaged, larger than MAX_PIXELS or of a pixel type without a
     defined range.
     """
-    name = name or (printable(source) if isinstance(source, Path) else "image")
+    name = name or _name_of(source)
     try:
         with Image.open(BytesIO(source) if isinstance(source, bytes) else source, formats=FORMATS) as image:
             _check_size(image, name)
@@ -66,14 +66,15 @@ def resize_image(image: Image.Image, size: int, rule: ResizeRule) -> np.ndarray:
     return np.array(resized)  # (size, size, 3) uint8
 
 
-def load_image(path: Path, size: int, rule: ResizeRule) -> np.ndarray:
-    """Decode a file and resize it: (size, size, 3) uint8. Raises InputError naming the file."""
-    image = decode_image(path)
+def load_image(source: Path | bytes, size: int, rule: ResizeRule, name: str | None = None) -> np.ndarray:
+    """Decode a file, or its bytes, and resize it: (size, size, 3) uint8. Raises InputError naming `name`, as above."""
+    name = name or _name_of(source)
+    image = decode_image(source, name)
     try:
         return resize_image(image, size, rule)
     except ValueError:  # padding an image of 1 x 1,000 pixels to a small square leaves it no width
         found = f"{image.width} x {image.height} pixels"
-        raise InputError(f"{printable(path)}: {found}, too narrow to {rule} to {size} x {size}") from None
+        raise InputError(f"{name}: {found}, too narrow to {rule} to {size} x {size}") from None
 
 
 def encode_png(array: np.ndarray) -> bytes:
@@ -81,6 +82,10 @@ def encode_png(array: np.ndarray) -> bytes:
     buffer = BytesIO()
     Image.fromarray(array).save(buffer, "PNG")
     return buffer.getvalue()
+
+
+def _name_of(source: Path | bytes) -> str:
+    return printable(source) if isinstance(source, Path) else "image"
 
 
 def _check_size(image: Image.Image, name: str) -> None:

@@ -1,9 +1,10 @@
-"""Batched prediction from a network or a checkpoint, in fp32 whatever precision it was trained in."""
+"""Batched prediction from a network, a checkpoint or an exported model, in fp32 whatever it was trained in."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -12,9 +13,8 @@ from tqdm import tqdm
 
 from Resnet23.dataset import FeatureDataset, normalize, to_unit_range
 from Resnet23.errors import InputError
-from Resnet23.files import printable
 from Resnet23.images import load_image
-from Resnet23.modeling.checkpoint import Checkpoint
+from Resnet23.modeling.checkpoint import Decision, Preprocessing
 from Resnet23.modeling.losses import get_task
 
 
@@ -42,10 +42,22 @@ def predict_logits(
     return torch.cat(logits)
 
 
+class TrainedModel(Protocol):
+    """What a classifier is made of, such as a Checkpoint: a network, how to prepare images and how to read logits."""
+
+    classes: list[str]
+    preprocessing: Preprocessing
+    decision: Decision
+    task: str
+
+    def build_model(self) -> nn.Module:
+        """The network with its weights, in evaluation mode."""
+
+
 class Classifier:
     """A checkpoint ready to predict: its network on a device, its preprocessing and its calibration."""
 
-    def __init__(self, checkpoint: Checkpoint, device: torch.device, batch_size: int) -> None:
+    def __init__(self, checkpoint: TrainedModel, device: torch.device, batch_size: int) -> None:
         self.checkpoint = checkpoint
         self.device = device
         self.batch_size = batch_size
@@ -91,27 +103,36 @@ class FilePrediction:
 
 def predict_files(classifier: Classifier, files: Sequence[Path]) -> Iterator[FilePrediction]:
     """Predict image files in the given order, a batch in memory at a time; unreadable ones give an error row."""
-    for batch in _batches(tqdm(files, desc="predict", unit="image", disable=None), classifier.batch_size):
-        loaded = [_load(file, classifier) for file in batch]
+    answers = predict_images(classifier, tqdm(files, desc="predict", unit="image", disable=None))
+    for file, answer in zip(files, answers, strict=True):
+        yield FilePrediction(file, None, answer) if isinstance(answer, str) else FilePrediction(file, answer)
+
+
+def predict_images(classifier: Classifier, sources: Iterable[Path | bytes]) -> Iterator[np.ndarray | str]:
+    """For each image file, given by its path or as its bytes, the probabilities (C,) or why it could not be read.
+
+    A batch is in memory at a time.
+    """
+    for batch in _batches(sources, classifier.batch_size):
+        loaded = [_load(source, classifier) for source in batch]
         images = [image for image in loaded if isinstance(image, np.ndarray)]
         rows: Iterator[np.ndarray] = iter(())
         if images:
             data = classifier.dataset(np.stack(images), np.zeros(len(images), dtype=np.int64))
             rows = iter(classifier.probabilities(data))
-        for file, image in zip(batch, loaded, strict=True):
-            yield FilePrediction(file, None, image) if isinstance(image, str) else FilePrediction(file, next(rows))
+        yield from (image if isinstance(image, str) else next(rows) for image in loaded)
 
 
-def _load(file: Path, classifier: Classifier) -> np.ndarray | str:
+def _load(source: Path | bytes, classifier: Classifier) -> np.ndarray | str:
     """The image (S, S, 3) uint8 as the network wants it, or what is wrong with the file."""
     preprocessing = classifier.checkpoint.preprocessing
     try:
-        return load_image(file, preprocessing.image_size, preprocessing.resize)
+        return load_image(source, preprocessing.image_size, preprocessing.resize, name="image")
     except InputError as error:
-        return str(error).removeprefix(f"{printable(file)}: ")
+        return str(error).removeprefix("image: ")  # its name stands beside it
 
 
-def _batches(items: Iterable[Path], size: int) -> Iterator[list[Path]]:
+def _batches(items: Iterable[Path | bytes], size: int) -> Iterator[list[Path | bytes]]:
     iterator = iter(items)
     while batch := list(islice(iterator, size)):
         yield batch
