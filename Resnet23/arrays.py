@@ -9,6 +9,7 @@ features.json is written last: without it the folder does not count as made. Wit
 stay in data/processed, and `images` is an ImageFiles, which reads them there.
 """
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -68,6 +69,11 @@ class Features:
     def image_size(self) -> int:
         """Side of the square images in pixels."""
         return self.info["image_size"]
+
+    @property
+    def digest(self) -> str:
+        """A hash of all images and targets, 64 hexadecimal digits."""
+        return hashlib.sha256(json.dumps(self.info["digests"], sort_keys=True).encode()).hexdigest()
 
     @property
     def resize(self) -> str:

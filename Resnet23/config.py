@@ -213,6 +213,7 @@ class TrackingParams(Section):
     experiment: str = Field("resnet23", min_length=1)
     tensorboard: bool = False
     gradients: bool = False
+    system_metrics: bool = False
 
 
 class Params(Section):

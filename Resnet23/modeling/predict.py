@@ -1,6 +1,7 @@
 """Stage 4: what the trained network says about the test images; and, as a command, about any image files."""
 
 import csv
+import io
 import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -71,6 +72,7 @@ def main(
         tracker.log_metrics(_tracked(metrics))
         tracker.log_artifact(PREDICTIONS_FILE)
         tracker.log_artifact(METRICS_FILE)
+        tracker.log_text(confusion_table(metrics["confusion_matrix"], classifier.classes), "confusion_matrix.csv")
     logger.info(
         f"{METRICS_FILE}: test accuracy {metrics['accuracy']:.2%} on {len(predictions.files):,} images, "
         f"training accuracy {metrics['train_accuracy']:.2%}"
@@ -143,6 +145,15 @@ def table_row(prediction: FilePrediction, classes: Sequence[str]) -> dict[str, A
     top = {classes[index]: round(float(prediction.probabilities[index]), 6) for index in order}
     best = next(iter(top))
     return {"file": printable(prediction.file), "class": best, "confidence": top[best], "top5": top, "error": ""}
+
+
+def confusion_table(counts: list[list[int]], classes: list[str]) -> str:
+    """The confusion matrix (C, C) as CSV: a row for each true class, a column for each predicted one."""
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["true", *classes])
+    writer.writerows([name, *row] for name, row in zip(classes, counts, strict=True))
+    return text.getvalue()
 
 
 def _check_output(output: Path | None, images: list[Path] | None) -> None:

@@ -4,8 +4,8 @@ Run alone, under DVC, or on several processes and hosts by `accelerate launch` o
 """
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Annotated
+from dataclasses import asdict, dataclass, replace
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -38,6 +38,7 @@ from Resnet23.history import EpochRecord, write_history
 from Resnet23.modeling.batches import BatchSource
 from Resnet23.modeling.checkpoint import Checkpoint, Decision, Preprocessing, save_checkpoint
 from Resnet23.modeling.consistency import check_consistency
+from Resnet23.modeling.device import gpu_name
 from Resnet23.modeling.fit import fit
 from Resnet23.modeling.inference import calibrated
 from Resnet23.modeling.losses import fit_temperature, get_task
@@ -98,7 +99,7 @@ def main(
 
 def train_tracked(features: Features, params: Params, resume: ResumeFile) -> None:
     """Train, show and record the course of it, and write everything that the stage leaves."""
-    with Watch(params.tracking, resume.folder.name) as watch, _open_run(params, resume) as tracker:
+    with Watch(params.tracking, resume.folder.name) as watch, _open_run(features, params, resume) as tracker:
         logged = tracker.last_step("train_loss")
 
         def on_epoch(record: EpochRecord) -> None:
@@ -112,7 +113,7 @@ def train_tracked(features: Features, params: Params, resume: ResumeFile) -> Non
         tracker.write_run_file(RUN_FILE)
         tracker.log_metrics({"best_epoch": training.result.best_epoch})
         tracker.log_artifact(CHECKPOINT_FILE, "models")
-        tracker.log_model(training.checkpoint.build_model(), _example_input(features))
+        tracker.log_model(training.checkpoint.build_model(), _example_input(features), _classifier(training.checkpoint))
     best = training.result.history[training.result.best_epoch - 1]
     accuracy = "not measured" if best.val_accuracy is None else f"{best.val_accuracy:.1%}"
     logger.info(
@@ -173,12 +174,13 @@ def first_kernels(model: nn.Module) -> np.ndarray:
     return convolution.weight.detach().float().cpu().numpy()
 
 
-def _open_run(params: Params, resume: ResumeFile) -> Tracker:
+def _open_run(features: Features, params: Params, resume: ResumeFile) -> Tracker:
     """The tracker's run of an interrupted training, or a new one."""
     if resume.run_file.exists():
         return continue_run(params.tracking, resume.run_file)
     logged = params.model_dump(include={"seed", "data", "features", "model", "train"})
-    tracker = start_run(params.tracking, logged, {"stage": "train"})
+    tracker = start_run(params.tracking, logged, {"stage": "train", "machine.gpu": gpu_name()})
+    tracker.log_dataset(features.info["dataset"], features.digest, features.folder, features.info["counts"])
     tracker.write_run_file(resume.run_file)
     return tracker
 
@@ -214,6 +216,12 @@ def _example_input(features: Features) -> np.ndarray:
     """Two normalised test images (2, 3, H, W) float32: what the network takes."""
     data = FeatureDataset(features.test.images, features.test.targets, features.mean, features.std)
     return torch.stack([data[0][0], data[1][0]]).numpy()
+
+
+def _classifier(checkpoint: Checkpoint) -> dict[str, Any]:
+    """What the network's inputs and outputs mean, as plain values."""
+    meaning = ("classes", "preprocessing", "decision", "task")
+    return {key: value for key, value in asdict(replace(checkpoint, state_dict={})).items() if key in meaning}
 
 
 def _metrics(record: EpochRecord) -> dict[str, float]:

@@ -16,7 +16,7 @@ def make_features(folder: Path, assignments: Sequence[str]) -> None:
     """Write the parameters, the repository's after `assignments`, into `folder` and run the first two stages there."""
     with chdir(REPOSITORY):
         params = load_params(assignments=assignments).model_dump()
-        write_params(folder / "params.yaml", params, "tests/modeling/small_features.py")
+        write_params(folder / "params.yaml", params, "tests/small_features.py")
     with chdir(folder):
         datadownload()
         features.main()

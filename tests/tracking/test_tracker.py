@@ -1,90 +1,34 @@
 """The tracker against a real MLflow store in a temporary project."""
 
 import json
-import os
 import random
 import shutil
 import signal
 import sqlite3
-import subprocess
-import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
 import torch
-from loguru import logger
+from local_store import FirstProject, make_first_project, python_process, store_client
 
 from Resnet23.config import Params, TrackingParams
 from Resnet23.errors import Terminated
-from Resnet23.tracking import STORE_FILE, continue_run, start_run
+from Resnet23.tracking import continue_run, start_run
+from Resnet23.tracking.store import STORE_FILE, local_folder
 
 TRACKING = TrackingParams()
 RUN_PARAMS = Params().model_dump(include={"seed", "data", "features", "model", "train"})
+CLASSIFIER = {
+    "classes": ["ant", "bee"],
+    "preprocessing": {"image_size": 8, "resize": "crop", "mean": [0.5] * 3, "std": [0.25] * 3},
+    "decision": {"thresholds": None, "temperature": 1.5},
+    "task": "multiclass",
+}
 RUN_FILE = Path("reports/run.json")
-REPOSITORY = Path(__file__).resolve().parents[1]
-
-REFUSE_NETWORK = """
-import os, socket
-def refuse(*arguments):  # an exception might be swallowed by whoever connects
-    os.write(2, f"network: {arguments}".encode())
-    os._exit(9)
-socket.socket.connect = socket.getaddrinfo = refuse
-"""
-TRACKED_RUN = """
-from Resnet23.config import TrackingParams
-from Resnet23.tracking import start_run
-with start_run(TrackingParams(), {"seed": 0}) as tracker:
-    tracker.log_metrics({"loss": 1.0}, step=1)
-"""
-
-
-class FirstProject(NamedTuple):
-    folder: Path
-    outputs: list[tuple[int, str, str]]
-
-
-@pytest.fixture(scope="session")
-def first_project(tmp_path_factory: pytest.TempPathFactory) -> FirstProject:
-    """Two processes make the store at once. That takes MLflow seconds: the other tests start with a copy of it."""
-    folder = tmp_path_factory.mktemp("first project")
-    processes = [python_process(REFUSE_NETWORK + TRACKED_RUN, folder) for _ in range(2)]
-    outputs = [process.communicate(timeout=300) for process in processes]
-    return FirstProject(folder, [(p.returncode, *output) for p, output in zip(processes, outputs, strict=True)])
-
-
-def python_process(code: str, folder: Path) -> subprocess.Popen[str]:
-    """As a user runs it: without the variables by which MLflow recognises a test or a build machine."""
-    environment = {key: os.environ[key] for key in ("PATH", "HOME", "SYSTEMROOT") if key in os.environ}
-    environment["PYTHONPATH"] = str(REPOSITORY)
-    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    return subprocess.Popen([sys.executable, "-c", code], cwd=folder, env=environment, **pipes)
-
-
-@pytest.fixture
-def project(tmp_path: Path, first_project: FirstProject, monkeypatch: pytest.MonkeyPatch) -> Path:
-    (tmp_path / STORE_FILE).parent.mkdir()
-    shutil.copy(first_project.folder / STORE_FILE, tmp_path / STORE_FILE)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def log_lines() -> Iterator[list[str]]:
-    lines: list[str] = []
-    handler = logger.add(lambda message: lines.append(f"{message.record['level'].name}: {message.record['message']}"))
-    yield lines
-    logger.remove(handler)
-
-
-def client():
-    from mlflow import MlflowClient
-
-    return MlflowClient(tracking_uri=f"sqlite:///{Path.cwd() / STORE_FILE}")
 
 
 def random_state() -> tuple:
@@ -103,16 +47,16 @@ def test_a_run_holds_parameters_under_their_usual_names_metrics_by_epoch_tags_an
         tracker.log_tags({"plots": {"dpi": 120}, "long": "x" * 10_000})
         tracker.log_artifact("history.csv", "reports")
 
-    run = client().get_run(tracker.run_id)
+    run = store_client().get_run(tracker.run_id)
     expected = {"batch_size": "64", "optimizer": "adam", "learning_rate": "0.001", "epochs": "20", "seed": "0"}
     expected |= {"model.width": "64", "data.dataset": "cifar10", "augment.affine.degrees": "15.0"}
     assert expected.items() <= run.data.params.items()
     assert run.data.metrics == {"train_loss": 0.5, "per_class.ants _ bees_ ü.f1": 0.5, "test_f1/cat": 0.25}
-    assert [(x.step, x.value) for x in client().get_metric_history(tracker.run_id, "train_loss")] == [
+    assert [(x.step, x.value) for x in store_client().get_metric_history(tracker.run_id, "train_loss")] == [
         (1, 1.0),
         (2, 0.5),
     ]
-    assert {"stage": "train", "plots.dpi": "120", "torch": version("torch")}.items() <= run.data.tags.items()
+    assert {"stage": "train", "plots.dpi": "120", "version.torch": version("torch")}.items() <= run.data.tags.items()
     assert (project / "mlruns/artifacts" / tracker.run_id / "artifacts/reports/history.csv").is_file()
     assert (run.info.status, run.info.run_name[:17]) == ("FINISHED", "resnet23-cifar10-")
 
@@ -124,17 +68,17 @@ def test_a_run_holds_parameters_under_their_usual_names_metrics_by_epoch_tags_an
 )
 def test_how_the_block_ends_becomes_the_status(project: Path, error: BaseException, status: str) -> None:
     tracker = start_run(TRACKING, {})
-    assert client().get_run(tracker.run_id).info.status == "RUNNING"
+    assert store_client().get_run(tracker.run_id).info.status == "RUNNING"
     with pytest.raises(type(error)), tracker:
         raise error
-    assert client().get_run(tracker.run_id).info.status == status
+    assert store_client().get_run(tracker.run_id).info.status == status
 
 
 def test_metrics_beyond_one_request_all_arrive(project: Path) -> None:
     with start_run(TRACKING, {}) as tracker:
         tracker.log_metrics({f"m{number}": number for number in range(1001)})
         tracker.log_tags({f"t{number}": number for number in range(101)})
-    data = client().get_run(tracker.run_id).data
+    data = store_client().get_run(tracker.run_id).data
     assert (len(data.metrics), data.tags["t100"]) == (1001, "100")
 
 
@@ -147,9 +91,9 @@ def test_later_stages_add_to_the_run_that_training_opened(project: Path) -> None
         "store": "mlruns/mlflow.db",
     }
     with continue_run(TRACKING, RUN_FILE) as prediction:
-        assert client().get_run(training.run_id).info.status == "RUNNING"
+        assert store_client().get_run(training.run_id).info.status == "RUNNING"
         prediction.log_metrics({"accuracy": 0.75})
-    run = client().get_run(training.run_id)
+    run = store_client().get_run(training.run_id)
     assert (prediction.run_id, run.info.status, run.data.metrics) == (training.run_id, "FINISHED", {"accuracy": 0.75})
 
 
@@ -158,70 +102,128 @@ def test_a_run_the_store_does_not_have_gets_a_successor(project: Path, log_lines
     with start_run(TRACKING, {}) as training:
         training.write_run_file(RUN_FILE)
     if deleted:
-        client().delete_run(training.run_id)
+        store_client().delete_run(training.run_id)
     else:
         RUN_FILE.write_text(RUN_FILE.read_text().replace(training.run_id, "f" * 32))
     with continue_run(TRACKING, RUN_FILE) as prediction:
         prediction.log_metrics({"accuracy": 0.75})
-    run = client().get_run(prediction.run_id)
+    run = store_client().get_run(prediction.run_id)
     assert run.data.tags["source_run_id"] == (training.run_id if deleted else "f" * 32)
     assert len(log_lines) == 1 and "source_run_id" in log_lines[0]
 
 
 def test_a_deleted_experiment_is_restored(project: Path) -> None:
     start_run(TRACKING, {})
-    client().delete_experiment(client().get_experiment_by_name("resnet23").experiment_id)
+    store_client().delete_experiment(store_client().get_experiment_by_name("resnet23").experiment_id)
     with start_run(TRACKING, {}):
         pass
-    assert client().get_experiment_by_name("resnet23").lifecycle_stage == "active"
+    assert store_client().get_experiment_by_name("resnet23").lifecycle_stage == "active"
 
 
-def test_the_logged_model_loads_back_and_answers_the_same_for_any_batch_size(project: Path) -> None:
+def test_the_run_names_its_model_which_loads_back(project: Path) -> None:
     import mlflow
 
-    model = torch.nn.Sequential(
-        torch.nn.Conv2d(3, 4, 3),
-        torch.nn.BatchNorm2d(4),
-        torch.nn.Flatten(),
-        torch.nn.Dropout(),
-        torch.nn.Linear(144, 5),
-    ).to(memory_format=torch.channels_last)
-    example = np.random.default_rng(0).random((2, 3, 8, 8), dtype=np.float32)
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 2))
     with start_run(TRACKING, RUN_PARAMS) as tracker:
-        tracker.log_model(model, example)
-    assert model.training and model[0].weight.is_contiguous(memory_format=torch.channels_last)
+        tracker.log_model(model, np.zeros((2, 3, 8, 8), dtype=np.float32), CLASSIFIER)
 
-    batch = np.random.default_rng(1).random((7, 3, 8, 8), dtype=np.float32)
-    expected = model.eval()(torch.from_numpy(batch)).detach().numpy()
-    [logged] = client().get_run(tracker.run_id).outputs.model_outputs
-    folder = client().get_logged_model(logged.model_id).artifact_location
-    [requirements] = project.glob("mlruns/artifacts/models/*/artifacts/requirements.txt")
-    assert [line.partition("==")[0] for line in requirements.read_text().split()] == ["mlflow", "numpy", "torch"]
-    np.testing.assert_allclose(mlflow.pyfunc.load_model(folder).predict(batch), expected, atol=1e-5)
-    np.testing.assert_allclose(
-        mlflow.pytorch.load_model(folder)(torch.from_numpy(batch)).detach().numpy(), expected, atol=1e-5
-    )
+    [output] = store_client().get_run(tracker.run_id).outputs.model_outputs
+    logged = store_client().get_logged_model(output.model_id)
+    assert (logged.status, logged.source_run_id) == ("READY", tracker.run_id)
+    batch = torch.rand(3, 3, 8, 8)
+    torch.testing.assert_close(mlflow.pytorch.load_model(logged.artifact_location)(batch), model(batch))
+    described = mlflow.models.Model.load(local_folder(logged.artifact_location))
+    assert (described.run_id, described.model_id) == (tracker.run_id, logged.model_id)
+    assert described.signature.inputs.input_names() == ["image"]
 
 
-def test_a_model_without_a_usable_example_costs_one_warning(project: Path, log_lines: list[str]) -> None:
+def test_a_model_that_cannot_be_exported_costs_one_warning_and_nothing_else(
+    project: Path, log_lines: list[str]
+) -> None:
     with start_run(TRACKING, {}) as tracker:
-        tracker.log_model(torch.nn.Linear(3, 2), np.zeros((1, 3), dtype=np.float32))
+        tracker.log_model(torch.nn.Linear(3, 2), np.zeros((1, 3), dtype=np.float32), CLASSIFIER)
         tracker.log_metrics({"loss": 1.0})
     assert len(log_lines) == 1 and "at least 2" in log_lines[0]
-    assert client().get_run(tracker.run_id).info.status == "FINISHED"
+    run = store_client().get_run(tracker.run_id)
+    assert (run.info.status, run.data.metrics, run.outputs.model_outputs) == ("FINISHED", {"loss": 1.0}, [])
+
+
+def test_the_dataset_is_named_by_its_digest(project: Path) -> None:
+    with start_run(TRACKING, {}) as tracker:
+        tracker.log_dataset("cifar10", "0123456789abcdef" * 4, Path("data/features"), {"train": 4500})
+    [entry] = store_client().get_run(tracker.run_id).inputs.dataset_inputs
+    assert (entry.dataset.name, entry.dataset.digest) == ("cifar10", ("0123456789abcdef" * 4)[:36])
+    assert json.loads(entry.dataset.profile) == {"train": 4500}
+    assert [(tag.key, tag.value) for tag in entry.tags] == [("mlflow.data.context", "training")]
+
+
+def test_runs_below_a_run(project: Path) -> None:
+    with start_run(TRACKING, {}) as study:
+        for rate in (0.1, 0.01):
+            with study.start_child(f"trial {rate}", {"learning_rate": rate}) as trial:
+                trial.log_metrics({"accuracy": rate}, step=1)
+    found = store_client().search_runs(["1"], f"tags.`mlflow.parentRunId` = '{study.run_id}'")
+    assert sorted(run.info.run_name for run in found) == ["trial 0.01", "trial 0.1"]
+    assert {run.info.status for run in found} == {"FINISHED"}
+
+
+def test_experiments_of_dvc_have_its_names_and_one_parent_for_each_commit(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, baseline in (("able-ant", "a" * 40), ("bold-bee", "a" * 40), ("calm-cat", "b" * 40)):
+        monkeypatch.setenv("DVC_EXP_NAME", name)
+        monkeypatch.setenv("DVC_EXP_BASELINE_REV", baseline)
+        monkeypatch.setenv("DVC_STAGE", "train")
+        with start_run(TRACKING, {}) as tracker:
+            tracker.write_run_file(RUN_FILE)
+    runs = {run.info.run_name: run for run in store_client().search_runs(["1"])}
+    parents = {name: run.data.tags.get("mlflow.parentRunId") for name, run in runs.items()}
+    assert parents["able-ant"] == parents["bold-bee"] == runs["experiments-on-aaaaaaa"].info.run_id
+    assert parents["calm-cat"] == runs["experiments-on-bbbbbbb"].info.run_id
+    tags = {"dvc_exp_name": "calm-cat", "dvc_exp_baseline": "b" * 40, "dvc_stage": "train"}
+    assert tags.items() <= runs["calm-cat"].data.tags.items()
+
+    monkeypatch.setenv("DVC_EXP_NAME", "deft-dog")  # it took the training of calm-cat from DVC's run cache
+    for _ in range(2):
+        with continue_run(TRACKING, RUN_FILE):
+            pass
+    assert store_client().get_run(runs["calm-cat"].info.run_id).data.tags["dvc_exp_name"] == "calm-cat, deft-dog"
+
+
+def test_a_temporary_experiment_writes_into_the_main_project(
+    project: Path, tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DVC_ROOT", str(project))
+    temporary = tmp_path_factory.mktemp("temporary")
+    monkeypatch.chdir(temporary)
+    with start_run(TRACKING, {}) as tracker:
+        (temporary / "figure.txt").write_text("figure")
+        tracker.log_artifact("figure.txt")
+    assert [path.name for path in temporary.iterdir()] == ["figure.txt"]
+    monkeypatch.chdir(project)
+    assert store_client().get_run(tracker.run_id).info.status == "FINISHED"
+    assert [file.path for file in store_client().list_artifacts(tracker.run_id)] == ["figure.txt"]
+
+
+def test_system_metrics_are_recorded_when_asked_for(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_SYSTEM_METRICS_SAMPLING_INTERVAL", "0.2")
+    with start_run(TrackingParams(system_metrics=True), {}) as tracker:
+        time.sleep(1)
+    recorded = store_client().get_run(tracker.run_id).data.metrics
+    assert recorded["system/system_memory_usage_megabytes"] > 0
 
 
 def test_random_numbers_and_global_state_are_untouched(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """So that weights are the same with and without tracking."""
     import mlflow
 
-    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # never asked
-    model = torch.nn.Linear(3, 2)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")  # only the sender asks it
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 2))
     before = random_state()
     with start_run(TRACKING, RUN_PARAMS) as tracker:
         tracker.write_run_file(RUN_FILE)
         tracker.log_metrics({"loss": 1.0}, step=1)
-        tracker.log_model(model, np.zeros((2, 3), dtype=np.float32))
+        tracker.log_model(model, np.zeros((2, 3, 8, 8), dtype=np.float32), CLASSIFIER)
         assert mlflow.active_run() is None
     with continue_run(TRACKING, RUN_FILE) as tracker:
         tracker.log_artifact(RUN_FILE)
@@ -240,7 +242,7 @@ with start_run(off, {"seed": 0}) as tracker:
     tracker.log_metrics({"loss": 1.0}, step=1)
     tracker.log_tags({"a": 1})
     tracker.log_artifact("missing")
-    tracker.log_model(None, None)
+    tracker.log_model(None, None, {})
     tracker.write_run_file("run.json")
 with continue_run(off, Path("run.json")) as tracker:
     tracker.log_metrics({"loss": 1.0})
@@ -255,11 +257,17 @@ print({"mlflow", "dagshub", "torch"} & set(sys.modules))
     assert json.loads((tmp_path / "run.json").read_text()) == {"run_id": None, "experiment": None, "store": None}
 
 
-def test_two_processes_may_create_the_store_at_once_without_a_word_or_a_network(first_project: FirstProject) -> None:
-    assert first_project.outputs == [(0, "", "")] * 2
-    with sqlite3.connect(first_project.folder / STORE_FILE) as connection:
-        assert connection.execute("SELECT count(*) FROM runs WHERE status = 'FINISHED'").fetchone() == (2,)
-    assert sorted(path.name for path in (first_project.folder / "mlruns").iterdir()) == ["mlflow.db", "mlflow.lock"]
+def test_two_processes_may_create_the_store_at_once_without_a_word_or_a_network(
+    first_project: FirstProject, tmp_path: Path
+) -> None:
+    others = [tmp_path / str(number) for number in range(4)]
+    for folder in others:
+        folder.mkdir()
+    for made in (first_project, *map(make_first_project, others)):
+        assert made.outputs == [(0, "", "")] * 2
+        with sqlite3.connect(made.folder / STORE_FILE) as connection:
+            assert connection.execute("SELECT count(*) FROM runs WHERE status = 'FINISHED'").fetchone() == (2,)
+        assert sorted(path.name for path in (made.folder / "mlruns").iterdir()) == ["mlflow.db", "mlflow.lock"]
 
 
 def test_sigterm_in_a_training_closes_the_run_as_killed(project: Path) -> None:
@@ -280,7 +288,7 @@ run_command(main)
     process.send_signal(signal.SIGTERM)
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 143, errors
-    assert client().get_run(run_id).info.status == "KILLED"
+    assert store_client().get_run(run_id).info.status == "KILLED"
 
 
 def corrupt() -> None:
