@@ -62,17 +62,33 @@ repro: .venv/.core-stamp  ## Run all stages that are not up to date
 lr-find: .venv/.core-stamp  ## Suggest a learning rate: a short training in which it rises, and a figure in reports/extras
 	@$(IN_FOLDER) dvc repro features && python -m Resnet23.modeling.lr_find
 
-.PHONY: mlflow-ui
-mlflow-ui: .venv/.core-stamp  ## Show the tracked runs on http://127.0.0.1:5000
-	@cd "$(FOLDER)" && { test -f mlruns/mlflow.db || { echo 'make mlflow-ui: no runs yet; make train makes one'; exit 2; }; } && \
-		MLFLOW_DISABLE_TELEMETRY=true mlflow ui --host 127.0.0.1 --workers 1 \
-			--backend-store-uri sqlite:///mlruns/mlflow.db --default-artifact-root mlruns/artifacts
-
 .PHONY: tensorboard
 tensorboard: .venv/.dev-stamp  ## Show trainings in TensorBoard on http://127.0.0.1:6006
 	@cd "$(FOLDER)" && { test -d reports/tensorboard || { echo 'make tensorboard: nothing to show yet;' \
 		'set tracking.tensorboard to true in params.yaml, then train'; exit 2; }; } && \
 		tensorboard --logdir reports/tensorboard --host 127.0.0.1
+
+##@ Tracking and models
+
+.PHONY: mlflow-ui
+mlflow-ui: .venv/.core-stamp  ## Show the tracked runs on http://127.0.0.1:5000 (PORT=5050: on another port)
+	@cd "$(FOLDER)" && python -m Resnet23.tracking.ui $(if $(PORT),--port $(PORT))
+
+.PHONY: dagshub-init
+dagshub-init: .venv/.core-stamp  ## Connect with a repository on DagsHub: OWNER=... REPO=... (CREATE=1 makes it)
+	@python -m Resnet23.tracking.dagshub_setup "$(OWNER)" "$(REPO)" $(if $(CREATE),--create)
+
+.PHONY: sync-tracking
+sync-tracking: .venv/.core-stamp  ## Send to the remote the tracked runs that it does not have yet
+	@cd "$(FOLDER)" && python -m Resnet23.tracking.sync
+
+.PHONY: promote
+promote: .venv/.core-stamp  ## Make the trained model the champion if it beats the present one on the test images
+	@cd "$(FOLDER)" && python -m Resnet23.promote
+
+.PHONY: serve-rest
+serve-rest: .venv/.core-stamp  ## Serve the champion, or the newest model, over HTTP on 127.0.0.1:5001 (PORT=...: another port)
+	@cd "$(FOLDER)" && python -m Resnet23.tracking.serving $(if $(PORT),--port $(PORT))
 
 ##@ Measuring
 
