@@ -31,7 +31,7 @@ def load_environment_file(environment: MutableMapping[str, str] = os.environ) ->
     if file is None:
         return None
     try:
-        values = dotenv_values(file, encoding="utf-8")
+        values = dotenv_values(file, encoding="utf-8", interpolate=False)  # a password may hold ${
     except UnicodeDecodeError:
         raise InputError(f"{printable(file)}: not UTF-8; save it as UTF-8 text") from None
     for key, value in values.items():

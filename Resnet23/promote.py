@@ -21,7 +21,7 @@ from Resnet23.modeling.metrics import classification_metrics
 from Resnet23.modeling.pyfunc import DESCRIPTION_FILE, ExportedModel, read_exported_model
 from Resnet23.tracking.destination import find_remote
 from Resnet23.tracking.registry import Champion, Registry, check_training, open_registry
-from Resnet23.tracking.store import open_store
+from Resnet23.tracking.store import store_client
 
 CHANCE = 0.05  # two-sided; above it a difference may well be luck
 
@@ -104,8 +104,7 @@ def main(
     logging.disable()  # what the libraries log; what matters arrives as exceptions
     checkpoint = load_checkpoint(CHECKPOINT_FILE)
     run_id = trained_run(RUN_FILE)
-    with open_store() as local:
-        pass
+    local = store_client()
     check_training(local, run_id, CHECKPOINT_FILE)
     registry = open_registry(params.tracking.experiment, local, find_remote())
     print(f"registry: {registry.place}")

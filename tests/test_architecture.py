@@ -25,7 +25,6 @@ LAYERS = {
         "machine",
         "revision",
         "tracking.breaker",
-        "tracking.failures",
         "tracking.limits",
     ],
     1: [
@@ -51,8 +50,10 @@ LAYERS = {
         "modeling.phases",
         "modeling.shares",
         "modeling.stages",
+        "tracking.failures",
         "tracking.logged_models",
         "tracking.mlflow_process",
+        "tracking.ownership",
         "tracking.provenance",
         "tracking.sender_process",
         "tracking.store",

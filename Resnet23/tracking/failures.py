@@ -2,6 +2,8 @@
 
 import re
 
+from Resnet23.errors import Resnet23Error
+
 REFUSED = (401, 403)
 # What servers answer that lack a route: older versions of MLflow, and hosts that offer only a part of it.
 NOT_OFFERED = (400, 403, 404, 405, 501)
@@ -31,6 +33,8 @@ def is_not_offered(error: Exception) -> bool:
 
 def reason(error: Exception) -> str:
     """A failure in a few words, without the addresses and repetitions of the libraries' own messages."""
+    if isinstance(error, Resnet23Error):
+        return str(error)
     status = http_status(error)
     if status in REFUSED:
         return f"it refuses the credentials (HTTP {status})"

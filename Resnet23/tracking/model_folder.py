@@ -1,6 +1,8 @@
 """A trained network as the MLflow model of a run: loads as a torch module, and serves image files."""
 
+import ast
 import copy
+import shutil
 import tempfile
 import warnings
 from collections.abc import Mapping, Sequence
@@ -10,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-import Resnet23
 from Resnet23.files import write_json
 from Resnet23.images import encode_png
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     import torch
     from mlflow.models import Model, ModelSignature
 
+PACKAGE = Path(__file__).resolve().parents[1]
 LOADER_MODULE = "Resnet23.modeling.pyfunc"
 DESCRIPTION_FILE = "classifier.json"
 # What LOADER_MODULE and the modules behind it import.
@@ -47,19 +49,47 @@ def write_model_folder(
         raise ValueError(f"the example batch holds {len(example)} image, at least 2 are needed")
     with tempfile.TemporaryDirectory() as temporary, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's and MLflow's remarks on their own code
-        _export_network(Path(temporary), model, example, description)
+        _copy_code(LOADER_MODULE, Path(temporary, "code"))
+        _export_network(Path(temporary, "network"), model, example, description)
         mlflow.pyfunc.save_model(
             folder,
             mlflow_model=description,
             loader_module=LOADER_MODULE,
-            data_path=str(Path(temporary, "data", "model.pt2")),
-            code_paths=[str(Path(Resnet23.__file__).parent)],
+            data_path=str(Path(temporary, "network", "data", "model.pt2")),
+            code_paths=[str(Path(temporary, "code", PACKAGE.name))],
             signature=_signature(classifier["classes"]),
             input_example=_example_files(example, classifier["preprocessing"]),
             pip_requirements=[f"{name}=={_public_version(name)}" for name in REQUIREMENTS],
             metadata={"classes": list(classifier["classes"])},
         )
     write_json(folder / DESCRIPTION_FILE, dict(classifier))
+
+
+def _copy_code(module: str, target: Path) -> None:
+    """Copy a module of this package and all that it imports from it, directly or not, into the folder `target`."""
+    waiting, copied = [module], set()
+    while waiting:
+        file = _source_file(waiting.pop())
+        if file is None or file in copied:
+            continue
+        copied.add(file)
+        for source in (
+            file,
+            *(folder / "__init__.py" for folder in file.parents if PACKAGE in (folder, *folder.parents)),
+        ):
+            place = target / source.relative_to(PACKAGE.parent)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, place)
+        nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+        for node in (node for node in nodes if isinstance(node, ast.ImportFrom) and node.module):
+            waiting += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+
+
+def _source_file(module: str) -> Path | None:
+    """The file of a module of this package, None for a name that is not one."""
+    path = PACKAGE.parent.joinpath(*module.split("."))
+    found = [file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()]
+    return found[0] if found and PACKAGE in found[0].parents else None
 
 
 def _export_network(folder: Path, model: "torch.nn.Module", example: np.ndarray, description: "Model") -> None:

@@ -28,7 +28,11 @@ ALIAS = "champion"
 TRAIN_AGAIN = "train again with `dvc repro --force train`"
 DOWNLOADS_DIR = Path("mlruns/downloads")  # models of the remote, one folder for each of its runs
 REQUEST_SECONDS = 60
-LOCK_SECONDS = 120  # a sender that still works on the run gives up before
+LOCK_SECONDS = 120  # for the sender that still works on the run
+
+
+class RemoteError(Resnet23Error):
+    """The remote, whose registry counts, cannot be asked."""
 
 
 @dataclass(frozen=True)
@@ -133,7 +137,7 @@ class Registry:
 def open_registry(experiment: str, local: "MlflowClient", remote: Remote | None) -> Registry:
     """The registry for the models of an experiment: the remote's where there is one, else that of the store `local`.
 
-    Raises Resnet23Error when the remote cannot be asked: nobody knows then which model is the champion.
+    Raises RemoteError when the remote cannot be asked: nobody knows then which model is the champion.
     """
     name = re.sub("[/:]", "-", experiment)  # which MLflow refuses in names of models
     if remote is None:
@@ -250,4 +254,4 @@ def _explained(remote: Remote | None) -> Iterator[None]:
         if remote is None:
             raise
         advice = "check user, password and token" if is_refusal(error) else "run this again later"
-        raise Resnet23Error(f"{remote.uri}: {remote.without_secrets(reason(error))}; {advice}") from None
+        raise RemoteError(f"{remote.uri}: {remote.without_secrets(reason(error))}; {advice}") from None

@@ -14,19 +14,23 @@ import time
 from typing import Annotated
 
 import typer
-from filelock import FileLock
+from filelock import FileLock, Timeout
 from loguru import logger
 
 from Resnet23.command import run_command
 from Resnet23.tracking.breaker import CircuitBreaker
 from Resnet23.tracking.destination import Remote, connect, find_remote
 from Resnet23.tracking.failures import is_refusal, reason
-from Resnet23.tracking.store import PARENT, find_run, open_store, run_lock
+from Resnet23.tracking.ownership import is_abandoned
+from Resnet23.tracking.store import PARENT, active_runs, find_run, run_lock, store_client
 from Resnet23.tracking.transfer import RunTransfer
 
 REQUEST_SECONDS = 5
 LEAST_SECONDS_BETWEEN = 2  # epochs may be shorter
 LAST_PAUSES = (0, 5, 20)  # seconds before each attempt to send what is left, once the work has ended
+EXIT_SECONDS = 1  # a process that is killed closes its files a moment before it is gone
+OUTPUT_SECONDS = 20  # after the work's end a warning may still come, and no later
+LOCK_SECONDS = 1200  # longer than the sender of an earlier stage lives after its end
 LATER = "the run is kept in mlruns; `make sync-tracking` sends it later"
 
 
@@ -37,10 +41,10 @@ class Sender:
         self._run_id = run_id
         self._remote = remote
         self._announce = announce
-        self._warned = False
+        self._told = run_lock(run_id).with_suffix(".told")  # by the sender of an earlier stage of the same run
+        self._warned = self._told.exists()
         self._transfers: dict[str, RunTransfer] = {}
-        with open_store() as self._local:
-            pass
+        self._local = store_client()
         self._client = connect(remote, REQUEST_SECONDS)
         self.breaker = CircuitBreaker()
 
@@ -55,6 +59,7 @@ class Sender:
             self._warn(error)
             return False
         self.breaker.succeeded()
+        self._told.unlink(missing_ok=True)
         if self._announce:
             self._announce = False
             copy = self._transfers[self._run_id].copy
@@ -62,23 +67,23 @@ class Sender:
         return True
 
     def close_killed(self) -> None:
-        """Close the run if whoever worked on it could not."""
+        """Close the run if whoever worked on it could not, and nobody has gone on with it since."""
+        time.sleep(EXIT_SECONDS)
         run = find_run(self._local, self._run_id)
-        if run and run.info.status == "RUNNING":
+        if run and is_abandoned(run):
             self._local.set_terminated(self._run_id, "KILLED")
 
     def _transfer(self, run_id: str) -> RunTransfer:
         return self._transfers.setdefault(run_id, RunTransfer(self._local, self._client, run_id))
 
     def _children(self) -> list[str]:
-        experiment = self._local.get_run(self._run_id).info.experiment_id
-        runs = self._local.search_runs([experiment], f"tags.`{PARENT}` = '{self._run_id}'", max_results=1000)
-        return [run.info.run_id for run in runs]
+        return [run.info.run_id for run in active_runs(self._local, f"tags.`{PARENT}` = '{self._run_id}'")]
 
     def _warn(self, error: Exception) -> None:
         if not self._warned:
             text = self._remote.without_secrets(reason(error))
             logger.warning(f"tracking: {self._remote.uri} is not filled now, {text}; {LATER}")
+            self._told.touch()
         self._warned = True
 
 
@@ -103,14 +108,28 @@ def follow(sender: Sender, messages: "queue.Queue[str]") -> None:
             return
 
 
+def release_output_later() -> None:
+    """Let go of the output that this process shares with the work, so that nobody who reads it waits for the rest."""
+
+    def release() -> None:
+        logger.remove()
+        with open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), sys.stderr.fileno())
+
+    timer = threading.Timer(OUTPUT_SECONDS, release)
+    timer.daemon = True
+    timer.start()
+
+
 def read_messages() -> "queue.Queue[str]":
-    """The lines of the standard input as they come, and "" when it ends."""
+    """The lines of the standard input as they come, and "" when it ends, which is when the work has."""
     messages: queue.Queue[str] = queue.Queue()
 
     def read() -> None:
         for line in sys.stdin:
             messages.put(line.strip())
         messages.put("")
+        release_output_later()
 
     threading.Thread(target=read, daemon=True).start()
     return messages
@@ -127,10 +146,12 @@ def main(
     messages = read_messages()
     try:
         remote = find_remote()
-        with FileLock(run_lock(run_id)):
+        with FileLock(run_lock(run_id), timeout=LOCK_SECONDS):
             follow(Sender(run_id, remote, announce), messages)
+    except Timeout:
+        logger.warning(f"tracking: another process has been sending the run for {LOCK_SECONDS} seconds; {LATER}")
     except Exception as error:
-        logger.warning(f"tracking: nothing is sent to the remote ({error}); {LATER}")
+        logger.warning(f"tracking: nothing is sent to the remote, {reason(error)}; {LATER}")
 
 
 if __name__ == "__main__":

@@ -11,12 +11,13 @@ from Resnet23.config import PARAMS_FILE, load_params
 from Resnet23.errors import InputError
 from Resnet23.tracking.destination import Remote, find_remote
 from Resnet23.tracking.mlflow_process import become_mlflow, require_free_port
-from Resnet23.tracking.registry import newest_model, open_registry
-from Resnet23.tracking.store import open_store
+from Resnet23.tracking.registry import RemoteError, newest_model, open_registry
+from Resnet23.tracking.store import store_client
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+WITHOUT_REMOTE = "MLFLOW_TRACKING_URI= DAGSHUB_REPO_OWNER= DAGSHUB_REPO_NAME="
 EXAMPLE = """\
 to classify an image once the server has started:
 printf '{{"dataframe_records": [{{"image": "%s"}}]}}' "$(base64 < IMAGE | tr -d '\\n')" | \
@@ -37,9 +38,11 @@ def main(
     """Serve the champion, or without one the newest model, and show how to ask it."""
     params = load_params(params_file, preset, assignments)
     require_free_port(host, port)
-    with open_store() as local:
-        pass
-    folder, which = choose_model(params.tracking.experiment, local, find_remote())
+    local = store_client()
+    try:
+        folder, which = choose_model(params.tracking.experiment, local, find_remote())
+    except RemoteError as error:
+        raise RemoteError(f"{error}; to serve a model of this machine: {WITHOUT_REMOTE} make serve-rest") from None
     print(f"serving {which}\n{EXAMPLE.format(host=host, port=port)}", flush=True)
     options = ["--env-manager", "local", "--host", host, "--port", port]
     become_mlflow("models", "serve", "--model-uri", os.path.relpath(folder), *options)

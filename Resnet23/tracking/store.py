@@ -55,6 +55,12 @@ def open_store() -> Iterator["MlflowClient"]:
         yield _connect(store)
 
 
+def store_client() -> "MlflowClient":
+    """The project's store, made when there is none; for reading and writing beside other processes."""
+    with open_store() as client:
+        return client
+
+
 def prepare_mlflow() -> None:
     """Make MLflow silent and keep it from calling home; call it before the first import of mlflow."""
     for key, value in QUIET.items():
@@ -96,13 +102,13 @@ def find_run(client: "MlflowClient", run_id: str) -> "Run | None":
     return run if run.info.lifecycle_stage == "active" else None
 
 
-def active_runs(client: "MlflowClient") -> list[str]:
-    """The ids of all runs that were not deleted, oldest first."""
+def active_runs(client: "MlflowClient", where: str = "") -> list["Run"]:
+    """All runs that were not deleted, oldest first, or those of them that MLflow's filter `where` selects."""
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     runs, token = [], None
     while True:
-        page = client.search_runs(experiments, order_by=["attributes.start_time ASC"], page_token=token)
-        runs += [run.info.run_id for run in page]
+        page = client.search_runs(experiments, where, order_by=["attributes.start_time ASC"], page_token=token)
+        runs += page
         token = page.token
         if not token:
             return runs

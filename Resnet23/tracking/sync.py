@@ -2,6 +2,7 @@
 
 import logging
 import time
+from collections import Counter
 from typing import TYPE_CHECKING, NamedTuple
 
 from filelock import FileLock, Timeout
@@ -12,7 +13,8 @@ from Resnet23.command import DebugOption, run_command
 from Resnet23.errors import InputError, Resnet23Error
 from Resnet23.tracking.destination import Remote, connect, find_remote
 from Resnet23.tracking.failures import is_refusal, reason
-from Resnet23.tracking.store import active_runs, open_store, run_lock
+from Resnet23.tracking.ownership import is_abandoned
+from Resnet23.tracking.store import active_runs, run_lock, store_client
 from Resnet23.tracking.transfer import RunTransfer
 
 if TYPE_CHECKING:
@@ -27,6 +29,10 @@ NO_REMOTE = (
 CHECK_CREDENTIALS = "check MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or DAGSHUB_USER_TOKEN"
 
 
+class Refused(InputError):
+    """The remote refuses the credentials: no other run would fare better."""
+
+
 class Sent(NamedTuple):
     """How many runs were sent now, were there already, and are being sent by the work that makes them."""
 
@@ -36,36 +42,45 @@ class Sent(NamedTuple):
 
 
 def sync(remote: Remote) -> Sent:
-    """Send all runs that the remote does not have whole.
+    """Send all runs that the remote does not have whole; those whose process was killed are closed first.
 
-    Raises InputError when the remote refuses the credentials, Resnet23Error when it fails three times for one run.
+    Raises InputError when the remote refuses the credentials, and Resnet23Error, after all the others were sent, when
+    a run failed three times.
     """
-    with open_store() as local:
-        runs = active_runs(local)
-    client = connect(remote, REQUEST_SECONDS)
-    sent = busy = 0
-    for run_id in tqdm(runs, desc="runs", unit="run", disable=None):
+    local, client = store_client(), connect(remote, REQUEST_SECONDS)
+    outcomes: Counter[str] = Counter()
+    failures: dict[str, str] = {}
+    for run in tqdm(active_runs(local), desc="runs", unit="run", disable=None):
+        if is_abandoned(run):
+            local.set_terminated(run.info.run_id, "KILLED")
         try:
-            with FileLock(run_lock(run_id), timeout=0):
-                sent += _send(local, client, run_id, remote)
+            with FileLock(run_lock(run.info.run_id), timeout=0):
+                outcomes["sent" if _send(local, client, run.info.run_id, remote) else "there"] += 1
         except Timeout:
-            busy += 1
-    return Sent(sent, len(runs) - sent - busy, busy)
+            outcomes["busy"] += 1
+        except Refused:
+            raise
+        except Resnet23Error as error:
+            failures[run.info.run_id] = str(error)
+    if failures:
+        run_id, why = next(iter(failures.items()))
+        raise Resnet23Error(f"{remote.uri}: {len(failures)} of the runs were not sent whole, as run {run_id}: {why}")
+    return Sent(outcomes["sent"], outcomes["there"], outcomes["busy"])
 
 
 def _send(local: "MlflowClient", client: "MlflowClient", run_id: str, remote: Remote) -> bool:
     """Send one run; True when there was something to send."""
-    failure: Exception
     for pause in PAUSES:
         time.sleep(pause)
         try:
             return RunTransfer(local, client, run_id).send()
+        except InputError:
+            raise
         except Exception as error:
-            failure = error
             if is_refusal(error):
-                raise InputError(f"{remote.uri}: {reason(error)}; {CHECK_CREDENTIALS}") from None
-    text = remote.without_secrets(reason(failure))
-    raise Resnet23Error(f"{remote.uri}: run {run_id} could not be sent whole, {text}; run this again later")
+                raise Refused(f"{remote.uri}: {reason(error)}; {CHECK_CREDENTIALS}") from None
+            failure = remote.without_secrets(reason(error))
+    raise Resnet23Error(f"{failure}; run this again later")
 
 
 def main(debug: DebugOption = False) -> None:

@@ -29,6 +29,7 @@ from Resnet23.tracking.destination import names_a_remote
 from Resnet23.tracking.limits import MAX_DIGEST, MAX_ENTRIES, MAX_METRICS, MAX_NAME, MAX_VALUE, batches
 from Resnet23.tracking.logged_models import log_model_folder
 from Resnet23.tracking.model_folder import write_model_folder
+from Resnet23.tracking.ownership import OWNER, signature
 from Resnet23.tracking.provenance import provenance
 from Resnet23.tracking.sender_process import SenderProcess
 from Resnet23.tracking.store import PARENT, STORE_FILE, experiment_id, find_run, open_store, store_uri
@@ -266,7 +267,7 @@ class NullTracker(Tracker):
 def _create_run(client: "MlflowClient", experiment: str, name: str, tags: Mapping[str, Any]) -> Tracker:
     run = client.create_run(experiment_id(client, experiment), run_name=name)
     tracker = Tracker(client, run.info.run_id, experiment)
-    tracker.log_tags(tags)
+    tracker.log_tags({**tags, OWNER: signature()})
     return tracker
 
 
@@ -295,6 +296,7 @@ def _reopen_run(client: "MlflowClient", source: RunFile) -> Tracker | None:
         return None
     client.update_run(run.info.run_id, status="RUNNING")
     tracker = Tracker(client, run.info.run_id, source.experiment)
+    tracker.log_tags({OWNER: signature()})
     names = [name for name in run.data.tags.get("dvc_exp_name", "").split(", ") if name]
     current = os.environ.get("DVC_EXP_NAME")
     if current and current not in names:  # a later experiment that took the training from DVC's run cache

@@ -12,10 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from package_imports import PACKAGE, imported_names, module_files, parse, reachable_modules
+from package_imports import PACKAGE, ROOT, imported_names, module_files, parse, reachable_modules
 from small_checkpoint import CLASSES, description, example_batch, small_checkpoint
 
-import Resnet23
 from Resnet23.dataset import normalize, to_unit_range
 from Resnet23.images import encode_png
 from Resnet23.modeling.inference import Classifier
@@ -119,8 +118,8 @@ def test_the_folder_is_enough_for_a_process_without_the_project(model_folder: Pa
 import json
 import mlflow.pyfunc
 model = mlflow.pyfunc.load_model({str(moved)!r})
+import Resnet23  # the copy beside the model
 answer = model.predict(model.input_example)
-import Resnet23
 print(json.dumps([Resnet23.__file__, answer["class"].tolist()]))
 """
     empty = tmp_path / "empty"
@@ -135,16 +134,13 @@ print(json.dumps([Resnet23.__file__, answer["class"].tolist()]))
     assert len(classes) == 2 and set(classes) <= set(CLASSES)
 
 
-def test_the_code_is_copied_without_compiled_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    source = tmp_path / "Resnet23"
-    (source / "modeling/__pycache__").mkdir(parents=True)
-    for name in ("__init__.py", "modeling/pyfunc.py", "modeling/__pycache__/pyfunc.cpython-311.pyc"):
-        (source / name).write_text("")
-    monkeypatch.setattr(Resnet23, "__file__", str(source / "__init__.py"))
+def test_the_code_is_what_the_served_model_imports_and_no_more(tmp_path: Path) -> None:
     write(tmp_path / "model", small_checkpoint().build_model(), example_batch())
     code = tmp_path / "model/code"
-    copied = {path.relative_to(code).as_posix() for path in code.rglob("*") if path.is_file()}
-    assert copied == {"Resnet23/__init__.py", "Resnet23/modeling/pyfunc.py"}
+    copied = {path.relative_to(code / "Resnet23").as_posix() for path in code.rglob("*") if path.is_file()}
+    needed = {module_files()[name] for name in reachable_modules("modeling.pyfunc")}
+    needed |= {folder / "__init__.py" for file in needed for folder in (file.parent, ROOT / "Resnet23")}
+    assert copied == {file.relative_to(ROOT / "Resnet23").as_posix() for file in needed}
 
 
 def random_states() -> tuple:

@@ -1,6 +1,7 @@
 """A training whose remote is well, slow, broken or gone: its weights are the same, and nothing is lost."""
 
 import json
+import os
 import signal
 import subprocess
 import tempfile
@@ -18,10 +19,10 @@ from small_features import make_features
 from small_project import SHRUNK
 
 from Resnet23.arrays import read_features
-from Resnet23.config import CHECKPOINT_FILE, RUN_FILE, Params, load_params
+from Resnet23.config import CHECKPOINT_FILE, RUN_FILE, Params, TrackingParams, load_params
 from Resnet23.modeling import train
 from Resnet23.modeling.resume import NOT_SAVED, ResumeFile
-from Resnet23.tracking import sender_process
+from Resnet23.tracking import continue_run, sender_process, start_run
 from Resnet23.tracking.destination import Remote
 from Resnet23.tracking.sync import Sent, sync
 from Resnet23.tracking.transfer import LOCAL_RUN
@@ -192,6 +193,37 @@ run_command(main)
     assert copy.info.status == "KILLED"
     assert histories(client, copy.info.run_id) == histories(store_client(), run_id)
     assert faulty_server.password not in errors
+
+
+def test_whoever_reads_the_output_of_a_training_does_not_wait_for_its_sender(project, faulty_server, request):
+    """With `2>&1 | tee log` the sender has the same pipe. The server takes everything but files, and those never."""
+    faulty_server.fault = lambda exchange: (hang(60) if exchange.command == "PUT" else forward)(exchange)
+    code = f"""
+from Resnet23.config import TrackingParams
+from Resnet23.tracking import start_run
+with start_run(TrackingParams(experiment={request.node.name!r}), {{"seed": 1}}) as tracker:
+    tracker.log_text("text", "file.txt")
+print(tracker._sender._process.pid)
+"""
+    start = time.monotonic()
+    process = python_process(code, project, no_proxy="127.0.0.1", **environment_for(faulty_server))
+    output, _ = process.communicate(timeout=60)
+    assert time.monotonic() - start < 45
+    os.kill(int(output), signal.SIGKILL)
+
+
+def test_the_stages_of_one_run_warn_once(project, request, monkeypatch, senders, capfd):
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    tracking = TrackingParams(experiment=request.node.name)
+    with start_run(tracking, {}) as tracker:
+        tracker.write_run_file(RUN_FILE)
+    printed = wait_for_line(lambda: capfd.readouterr().err, SERVER_WARNING, seconds=30)
+    senders[0].kill()
+    with continue_run(tracking, RUN_FILE):
+        pass
+    senders[1].wait(timeout=60)
+    printed += capfd.readouterr().err
+    assert printed.count(SERVER_WARNING) == 1
 
 
 def test_the_run_holds_what_a_reader_of_its_page_looks_for(params):

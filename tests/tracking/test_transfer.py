@@ -2,13 +2,15 @@
 
 import contextlib
 import hashlib
+import itertools
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from local_store import store_client
+from local_store import python_process, store_client
 from servers import FaultyServer, MlflowServer, after, answer, die, first, forward, late, old_server
 from test_tracker import CLASSIFIER, RUN_FILE, RUN_PARAMS
 
@@ -42,8 +44,8 @@ def remote(faulty_server: FaultyServer, monkeypatch: pytest.MonkeyPatch) -> Remo
 @pytest.fixture
 def project(project: Path) -> Path:
     """The project without the runs that its store was made with."""
-    for run_id in active_runs(store_client()):
-        store_client().delete_run(run_id)
+    for run in active_runs(store_client()):
+        store_client().delete_run(run.info.run_id)
     return project
 
 
@@ -219,7 +221,7 @@ def test_of_two_copies_one_is_kept(project, tracking, remote, mlflow_server):
     assert_whole(mlflow_server, tracking, tracker)
 
 
-def test_a_value_that_the_server_refuses_costs_only_itself(project, tracking, remote, monkeypatch):
+def test_a_value_that_is_too_long_for_the_server_is_cut(project, tracking, remote, monkeypatch):
     """Older servers take parameters of 500 characters at most."""
     from mlflow.exceptions import MlflowException
 
@@ -235,4 +237,81 @@ def test_a_value_that_the_server_refuses_costs_only_itself(project, tracking, re
         monkeypatch.setattr(client, "log_batch", strict)
         transfer = RunTransfer(store_client(), client, tracker.run_id)
         transfer.send()
-    assert transfer.copy.data.params == {f"p{number}": str(number) for number in range(20)}
+    assert transfer.copy.data.params == {f"p{number}": str(number) for number in range(20)} | {"long": "x" * 500}
+
+
+def test_a_run_whose_model_was_deleted_is_sent_without_it_and_holds_up_no_other(
+    project, tracking, remote, mlflow_server
+):
+    first = full_run(tracking)
+    [output] = store_client().get_run(first.run_id).outputs.model_outputs
+    store_client().delete_logged_model(output.model_id)
+    second = full_run(tracking)
+    shutil.rmtree(Path("mlruns/artifacts") / second.run_id)
+    full_run(tracking)
+    assert sync(remote) == (3, 0, 0)
+    models = {copy.data.tags[LOCAL_RUN]: copy.outputs.model_outputs for copy in copies(mlflow_server, tracking)}
+    assert [len(models.pop(first.run_id)), len(models.pop(second.run_id)), *map(len, models.values())] == [0, 1, 1]
+
+
+def test_one_run_that_fails_does_not_hold_up_the_others(project, tracking, remote, monkeypatch, mlflow_server):
+    with start_run(tracking, {}) as bad:
+        pass
+    with start_run(tracking, {}) as good:
+        pass
+    send = RunTransfer.send
+
+    def failing(transfer: RunTransfer) -> bool:
+        if transfer._run_id == bad.run_id:
+            raise OSError("disk")
+        return send(transfer)
+
+    monkeypatch.setattr(RunTransfer, "send", failing)
+    with pytest.raises(Resnet23Error, match=f"1 of the runs were not sent whole, as run {bad.run_id}: OSError: disk"):
+        sync(remote)
+    assert [copy.data.tags[LOCAL_RUN] for copy in copies(mlflow_server, tracking)] == [good.run_id]
+
+
+def test_a_run_whose_process_was_killed_is_closed_before_it_is_sent(project, tracking, remote, mlflow_server):
+    code = f"""
+import os
+from Resnet23.config import TrackingParams
+from Resnet23.tracking import start_run
+tracker = start_run(TrackingParams(experiment={tracking.experiment!r}), {{}})
+tracker.log_text("kept", "a.txt")
+print(tracker.run_id, flush=True)
+os._exit(9)
+"""
+    process = python_process(code, project)
+    run_id = process.communicate(timeout=60)[0].strip()
+    with start_run(tracking, {}) as alive:
+        sync(remote)
+        status = {copy.data.tags[LOCAL_RUN]: copy.info.status for copy in copies(mlflow_server, tracking)}
+        assert status == {run_id: "KILLED", alive.run_id: "RUNNING"}
+    assert sync(remote) == (1, 1, 0)
+
+
+def test_an_experiment_that_was_deleted_there_is_not_brought_back(project, tracking, remote, mlflow_server):
+    with start_run(tracking, {}):
+        pass
+    sync(remote)
+    client = mlflow_server.client()
+    client.delete_experiment(client.get_experiment_by_name(tracking.experiment).experiment_id)
+    with pytest.raises(Resnet23Error, match="was deleted there; restore it"):
+        sync(remote)
+    assert client.get_experiment_by_name(tracking.experiment).lifecycle_stage == "deleted"
+
+
+def test_a_server_that_fails_now_and_then_gets_the_model_all_the_same(
+    project, tracking, remote, faulty_server, mlflow_server
+):
+    count = itertools.count(1)
+
+    def now_and_then(exchange) -> None:
+        (answer(502) if exchange.command == "PUT" and next(count) % 10 == 0 else forward)(exchange)
+
+    faulty_server.fault = now_and_then
+    tracker = full_run(tracking)
+    assert sync(remote) == (1, 0, 0)
+    assert_whole(mlflow_server, tracking, tracker)
+    assert next(count) > 20
