@@ -32,7 +32,10 @@ PACKAGE = Path(__file__).parent.parent
 # They show, save or speed up, and change no result.
 FREE_PARAMS = {"checkpoint_minutes", "checkpoint_steps", "num_workers", "pin_memory"}
 # Modules that never change a result, or act only through the parameters.
-FREE_MODULES = {"__init__", "config", "errors", "files", "command", "revision", "interrupts", "tracking", "watch"}
+FREE_MODULES = {
+    "__init__", "config", "errors", "files", "command", "environment", "interrupts", "machine", "revision", "watch",
+}  # fmt: skip
+FREE_PACKAGE = "tracking"
 
 
 class ResumeFile:
@@ -133,7 +136,7 @@ def code_files() -> list[Path]:
     """The modules of this package that this process has imported and that can change a result, inside the package."""
     loaded = {Path(file) for module in list(sys.modules.values()) if (file := getattr(module, "__file__", None))}
     ours = {file.relative_to(PACKAGE) for file in loaded if file.is_relative_to(PACKAGE)}
-    return sorted(file for file in ours if file.stem not in FREE_MODULES)
+    return sorted(file for file in ours if file.stem not in FREE_MODULES and file.parts[0] != FREE_PACKAGE)
 
 
 def _code_digest() -> str:
