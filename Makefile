@@ -68,6 +68,17 @@ tensorboard: .venv/.dev-stamp  ## Show trainings in TensorBoard on http://127.0.
 		'set tracking.tensorboard to true in params.yaml, then train'; exit 2; }; } && \
 		tensorboard --logdir reports/tensorboard --host 127.0.0.1
 
+##@ Heads on a frozen encoder (docs/heads.md)
+
+.PHONY: encoder
+encoder: .venv/.dev-stamp  ## Pre-train a ResNet-10 on the images, in models/encoder, for AutoModel (FRESH=1: from the beginning)
+	@$(IN_FOLDER) dvc repro features && python -m Resnet23.classifiers.pretrain $(if $(FRESH),--fresh)
+
+.PHONY: heads
+heads: .venv/.dev-stamp  ## Train heads on it, for all classes and each against the rest (TARGET=3: for one; EPOCHS=...)
+	@$(IN_FOLDER) dvc repro features && python -m Resnet23.validate \
+		$(if $(TARGET),--target_class "$(TARGET)") $(if $(EPOCHS),--epochs $(EPOCHS))
+
 ##@ Tracking and models
 
 .PHONY: mlflow-ui
@@ -95,6 +106,10 @@ serve-rest: .venv/.core-stamp  ## Serve the champion, or the newest model, over 
 .PHONY: bench-loop
 bench-loop: .venv/.core-stamp  ## Compare the speed of training with the network's own and with a plain loop (ten minutes on 2 cores)
 	@python -m benchmarks.loop
+
+.PHONY: bench-heads
+bench-heads: .venv/.dev-stamp  ## Measure heads on models/encoder: how fast they train, and how good they are (ten minutes)
+	@cd "$(FOLDER)" && PYTHONPATH="$(CURDIR)" python -m benchmarks.heads
 
 ##@ Development
 

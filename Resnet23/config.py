@@ -29,6 +29,7 @@ PRESETS_DIR = Path("presets")
 PARAMS_FILE = Path("params.yaml")
 
 CHECKPOINT_FILE = MODELS_DIR / "resnet23_cifar.pth"
+ENCODER_DIR = MODELS_DIR / "encoder"
 INSPECTION_FILE = MODELS_DIR / "inspection.npz"
 HISTORY_FILE = REPORTS_DIR / "history.csv"
 RUN_FILE = REPORTS_DIR / "run.json"

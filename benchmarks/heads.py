@@ -9,36 +9,37 @@ project, on all its test images. The record goes to reports/benchmarks/heads-DEV
 
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import numpy as np
 import torch
 import typer
 from loguru import logger
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from benchmarks.images import images_to_train_on, spread_rows
+from benchmarks.images import images_to_train_on
 from benchmarks.record import describe_run, paired_ratios, summarize, write_record
-from Resnet23.arrays import Features
-from Resnet23.classifiers.binary_figures import best_threshold, binary_figures
-from Resnet23.classifiers.encoders import Encoder, feature_count, load_encoder, weights_digest
-from Resnet23.classifiers.feature_batches import Loader, open_batches
+from Resnet23.classifiers.encoders import load_encoder, weights_digest
+from Resnet23.classifiers.experiments import (
+    EncodedProject,
+    HeadOptions,
+    mean_figures,
+    train_all_binary,
+    train_multiclass,
+)
+from Resnet23.classifiers.feature_batches import Loader
 from Resnet23.classifiers.heads import create_multiclass_classifier_head
-from Resnet23.classifiers.objectives import multiclass_objective, one_vs_rest_objective
-from Resnet23.classifiers.training import train_head, train_multiclass_classifier, train_one_vs_rest_heads
-from Resnet23.classifiers.validation import HeadEvaluation, evaluate_features
+from Resnet23.classifiers.objectives import multiclass_objective
+from Resnet23.classifiers.report import per_class
+from Resnet23.classifiers.training import train_head
 from Resnet23.command import DebugOption, ParamsOption, SetOption, run_command
-from Resnet23.config import MODELS_DIR, PARAMS_FILE, load_params
-from Resnet23.dataset import FeatureDataset
+from Resnet23.config import ENCODER_DIR, PARAMS_FILE, load_params
 from Resnet23.errors import InputError
 from Resnet23.files import printable
 from Resnet23.modeling.device import choose_device
 
-ENCODER_DIR = MODELS_DIR / "encoder"
 BATCH_SIZE = 64
 LEARNING_RATE = 0.001
 VALIDATED = 0.1  # validation images for each training image
@@ -49,36 +50,6 @@ ImagesOption = Annotated[int, typer.Option(min=BATCH_SIZE, help="Training images
 EpochsOption = Annotated[int, typer.Option(min=1, help="Epochs for which the heads are trained whose quality counts.")]
 RepeatsOption = Annotated[int, typer.Option(min=1, help="Stretches of each arm that count, after one to warm up.")]
 DeviceOption = Annotated[Literal["auto", "cpu", "cuda"], typer.Option(help="Where to compute.")]
-
-
-@dataclass(frozen=True)
-class Setup:
-    """What both parts of the benchmark work with."""
-
-    encoder: Encoder
-    features: Features
-    device: torch.device
-    seed: int
-
-    def loader(self, split: Literal["train", "val", "test"], count: int | None = None) -> DataLoader:
-        """The images of a split, `count` of them at equal distances or all; those to train on in random order."""
-        data = self._dataset(split, count)
-        order = torch.Generator().manual_seed(self.seed)
-        return DataLoader(data, BATCH_SIZE, shuffle=split == "train", generator=order)
-
-    def _dataset(self, split: str, count: int | None) -> FeatureDataset:
-        """Images as the encoder wants them normalised, where it says how."""
-        features = self.features
-        statistics = self.encoder.preprocessing or features
-        part = features.test if split == "test" else features.train
-        rows = {"train": features.train_indices, "val": features.val_indices, "test": np.arange(len(part))}[split]
-        chosen = rows if count is None else spread_rows(rows, min(count, len(rows)))
-        return FeatureDataset(part.images, part.targets, statistics.mean, statistics.std, chosen)
-
-    @property
-    def outputs(self) -> int:
-        """Features of an image."""
-        return feature_count(self.encoder, next(iter(self.loader("test")))[0][:2].to(self.device))
 
 
 class EveryEpoch:
@@ -112,47 +83,47 @@ def main(
     record["versions"]["transformers"] = version("transformers")
     network = load_encoder(encoder.resolve()).to(place)
     with images_to_train_on(params_file) as found:
-        setup = Setup(network, found.features, place, params.seed)
-        record["settings"] = describe_settings(setup, encoder, epochs, repeats)
+        project = EncodedProject(network, found.features, place, BATCH_SIZE, params.seed)
+        record["settings"] = describe_settings(project, encoder, epochs, repeats)
         record["data"] = {"dataset": found.features.info["dataset"], "origin": found.origin}
         record["data"]["counts"] = found.features.info["counts"]
-        record["speed"] = measure_speed(setup, images, repeats)
-        record["quality"] = measure_quality(setup, epochs)
+        record["speed"] = measure_speed(project, images, repeats)
+        record["quality"] = measure_quality(project, epochs)
     path = write_record("heads", place.type, record)
     logger.info(speed_line(record["speed"]))
     logger.info(quality_line(record["quality"]))
     logger.info(f"{path}: every sample")
 
 
-def describe_settings(setup: Setup, encoder: Path, epochs: int, repeats: int) -> dict[str, Any]:
+def describe_settings(project: EncodedProject, encoder: Path, epochs: int, repeats: int) -> dict[str, Any]:
     """What decides speed and quality, beside the machine and the data."""
-    preprocessing = setup.encoder.preprocessing
+    preprocessing = project.encoder.preprocessing
     return {
         "encoder": encoder.as_posix(),
-        "encoder_sha256": weights_digest(setup.encoder),
-        "encoder_parameters": sum(parameter.numel() for parameter in setup.encoder.parameters()),
-        "image_size": setup.features.image_size if preprocessing is None else preprocessing.image_size,
-        "input_features": setup.outputs,
+        "encoder_sha256": weights_digest(project.encoder),
+        "encoder_parameters": sum(parameter.numel() for parameter in project.encoder.parameters()),
+        "image_size": project.features.image_size if preprocessing is None else preprocessing.image_size,
+        "input_features": project.input_features,
         "batch_size": BATCH_SIZE,
         "learning_rate": LEARNING_RATE,
         "epochs": epochs,
         "repeats": repeats,
-        "seed": setup.seed,
-        "device": setup.device.type,
+        "seed": project.seed,
+        "device": project.device.type,
         "threads": torch.get_num_threads(),
     }
 
 
-def measure_speed(setup: Setup, images: int, repeats: int) -> dict[str, Any]:
+def measure_speed(project: EncodedProject, images: int, repeats: int) -> dict[str, Any]:
     """Train a multiclass head in both ways in turns, `repeats` times after a turn that does not count.
 
     Both ways take the same images in the same order. An epoch is one of training and of validation.
     """
-    loaders = [setup.loader("train", images), setup.loader("val", round(VALIDATED * images))]
+    loaders = [project.loader("train", images), project.loader("val", round(VALIDATED * images))]
     arms = {"cached": (loaders, CACHED_EPOCHS), "encoded": ([EveryEpoch(loader) for loader in loaders], 1)}
     turns = []
     for turn in range(repeats + 1):
-        times = {name: time_epochs(setup, *arm) for name, arm in arms.items()}
+        times = {name: time_epochs(project, *arm) for name, arm in arms.items()}
         line = ", ".join(f"{name} {1 / seconds:.3g}" for name, (_, seconds) in times.items())
         logger.info(f"{f'turn {turn} of {repeats}' if turn else 'warm-up'}: {line} epochs/s")
         turns.append(times)
@@ -166,18 +137,18 @@ def measure_speed(setup: Setup, images: int, repeats: int) -> dict[str, Any]:
     }
 
 
-def time_epochs(setup: Setup, loaders: list[Loader], epochs: int) -> tuple[float, float]:
+def time_epochs(project: EncodedProject, loaders: list[Loader], epochs: int) -> tuple[float, float]:
     """Seconds of the first epoch, with all that goes before it, and the mean of `epochs` more."""
-    torch.manual_seed(setup.seed)
-    classes, features = len(setup.features.classes), setup.outputs
+    torch.manual_seed(project.seed)
+    classes, features = len(project.features.classes), project.input_features
     head = create_multiclass_classifier_head(features, num_classes=classes)
     marks = [time.perf_counter()]
     train_head(
-        setup.encoder,
+        project.encoder,
         head,
         multiclass_objective(),
         *loaders,
-        setup.device,
+        project.device,
         epochs + 1,
         LEARNING_RATE,
         features,
@@ -186,37 +157,12 @@ def time_epochs(setup: Setup, loaders: list[Loader], epochs: int) -> tuple[float
     return marks[1] - marks[0], (marks[-1] - marks[1]) / epochs
 
 
-def measure_quality(setup: Setup, epochs: int) -> dict[str, Any]:
+def measure_quality(project: EncodedProject, epochs: int) -> dict[str, Any]:
     """What heads reach on the test images that are trained on all training images; shares from 0 to 1."""
-    torch.manual_seed(setup.seed)
-    classes, features, device = len(setup.features.classes), setup.outputs, setup.device
-    train, validation = setup.loader("train"), setup.loader("val")
-    options = {"num_epochs": epochs, "learning_rate": LEARNING_RATE, "input_features": features}
-    multiclass = train_multiclass_classifier(setup.encoder, train, validation, device, num_classes=classes, **options)
-    stacked = train_one_vs_rest_heads(setup.encoder, train, validation, device, num_classes=classes, **options)
-    test_batches = open_batches(setup.encoder, setup.loader("test"), device, features)
-    val_batches = open_batches(setup.encoder, validation, device, features)
-    accuracy = evaluate_features(multiclass, multiclass_objective(), test_batches, device).accuracy / 100
-    judged = [
-        evaluate_features(stacked, one_vs_rest_objective(), batches, device) for batches in (test_batches, val_batches)
-    ]
-    return {"multiclass_accuracy": accuracy} | one_vs_rest_figures(*judged, setup.features.classes)
-
-
-def one_vs_rest_figures(test: HeadEvaluation, validation: HeadEvaluation, classes: list[str]) -> dict[str, Any]:
-    """The figures of the head of each class on the test images at the threshold 0.5, and their means.
-
-    Beside it the mean balanced accuracy with the thresholds that are best on the validation images.
-    """
-    per_class, fitted = {}, []
-    for index, name in enumerate(classes):
-        answers = [(part.targets == index, part.logits[:, index].sigmoid()) for part in (test, validation)]
-        (targets, probabilities), known = ((first.numpy(), second.numpy()) for first, second in answers)
-        per_class[name] = asdict(binary_figures(targets, probabilities))
-        fitted.append(binary_figures(targets, probabilities, best_threshold(*known)).balanced_accuracy)
-    keys = ("balanced_accuracy", "auroc", "average_precision")
-    means = {f"mean_{key}": float(np.mean([figures[key] for figures in per_class.values()])) for key in keys}
-    return {**means, "mean_balanced_accuracy_at_fitted_thresholds": float(np.mean(fitted)), "one_vs_rest": per_class}
+    options = HeadOptions(epochs, LEARNING_RATE)
+    multiclass, binary = train_multiclass(project, options), train_all_binary(project, options)
+    accuracy = multiclass.test.accuracy / 100
+    return {"multiclass_accuracy": accuracy, **mean_figures(binary), "one_vs_rest": per_class(binary, project.classes)}
 
 
 def speed_line(speed: dict[str, Any]) -> str:

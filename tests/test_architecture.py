@@ -39,6 +39,7 @@ LAYERS = {
         "classifiers.binary_figures",
         "classifiers.heads",
         "classifiers.objectives",
+        "classifiers.options",
         "classifiers.utils",
         "history",
         "imagefiles",
@@ -91,6 +92,7 @@ LAYERS = {
         "augment",
         "figures.charts",
         "figures.galleries",
+        "figures.probes",
         "modeling.checkpoint",
         "modeling.consistency",
         "sources.cifar",
@@ -109,10 +111,16 @@ LAYERS = {
         "modeling.evaluate",
         "modeling.selection",
         "modeling.fit",
+        "modeling.prediction_table",
         "modeling.pyfunc",
     ],
     6: [
+        "classifiers.export",
+        "classifiers.predict",
+        "classifiers.experiments",
         "classifiers.pretrain",
+        "classifiers.probes",
+        "classifiers.report",
         "datadownload",
         "features",
         "modeling.lr_find",
@@ -125,6 +133,7 @@ LAYERS = {
         "tracking.serving",
         "tracking.sync",
         "tracking.ui",
+        "validate",
     ],
     7: ["project", "summary"],
 }
@@ -143,6 +152,11 @@ SAME_LAYER = {
     ("classifiers.training", "classifiers.validation"),
     ("classifiers.validation", "classifiers.encoders"),
     ("classifiers.validation", "classifiers.feature_batches"),
+    ("classifiers.report", "classifiers.experiments"),
+    ("classifiers.report", "classifiers.probes"),
+    ("validate", "classifiers.experiments"),
+    ("validate", "classifiers.probes"),
+    ("validate", "classifiers.report"),
     ("modeling.selection", "modeling.evaluate"),
     ("modeling.fit", "modeling.evaluate"),
     ("modeling.fit", "modeling.selection"),
@@ -306,12 +320,24 @@ def test_functions_are_short_and_public_ones_explained(module):
             assert lines <= LINES_OF_A_FUNCTION, f"{module}.{node.name} has {lines} lines"
 
 
-def test_every_imported_library_is_a_declared_dependency():
+def names_of(requirements: list[str]) -> set[str]:
+    """The packages of requirements such as `torch==2.14.1`."""
+    return {re.split(r"[<>=!~\[; ]", line, maxsplit=1)[0].lower() for line in requirements}
+
+
+def test_every_imported_library_is_a_declared_dependency_and_those_of_extras_are_imported_late():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    declared = {re.split(r"[<>=!~\[; ]", line, maxsplit=1)[0].lower() for line in project["dependencies"]}
+    core = names_of(project["dependencies"])
+    extras = names_of(
+        [line for name, lines in project["optional-dependencies"].items() if name != "dev" for line in lines]
+    )
     providers = packages_distributions()
     for module, file in module_files().items():
-        for library in {name.split(".")[0] for name in imported_names(parse(file))}:
-            if library != PACKAGE and library not in sys.stdlib_module_names:
-                names = {name.lower() for name in providers.get(library, [library])}
-                assert names & declared, f"{module} imports {library}, which pyproject.toml does not name"
+        tree = parse(file)
+        at_once = imported_names(
+            ast.Module([node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)], [])
+        )
+        for names, declared in ((at_once, core), (imported_names(tree), core | extras)):
+            for library in {name.split(".")[0] for name in names} - {PACKAGE, *sys.stdlib_module_names}:
+                known = {name.lower() for name in providers.get(library, [library])}
+                assert known & declared, f"{module} imports {library}, which pyproject.toml does not name"

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from Resnet23.arrays import Features, Split, read_features
 from Resnet23.classifiers.hugging_face import import_transformers
 from Resnet23.command import DebugOption, ParamsOption, PresetOption, SetOption, run_command
-from Resnet23.config import MODELS_DIR, PARAMS_FILE, Params, load_params
+from Resnet23.config import ENCODER_DIR, PARAMS_FILE, Params, load_params
 from Resnet23.dataset import FeatureDataset
 from Resnet23.files import atomic_folder, require_writable
 from Resnet23.history import EpochRecord, write_history
@@ -43,7 +43,6 @@ from Resnet23.modeling.selection import FitResult
 from Resnet23.revision import git_revision
 from Resnet23.tracking import Tracker, continue_run, start_run
 
-ENCODER_DIR = MODELS_DIR / "encoder"
 FEATURES = 512
 SMALLEST_INPUT = 64  # pixels: the stem divides the side by 4, so that smaller images would leave the stages nothing
 

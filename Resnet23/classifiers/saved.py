@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from Resnet23.classifiers.encoders import Encoder, weights_digest
+from Resnet23.classifiers.encoders import Encoder, load_encoder, weights_digest
 from Resnet23.classifiers.heads import create_binary_classifier_head, create_multiclass_classifier_head
 from Resnet23.errors import InputError, IntegrityError
 from Resnet23.files import atomic_write, printable
@@ -40,8 +40,9 @@ class SavedHead:
     classes: list[str]  # the name of each logit; a binary head has one, that of its class
     threshold: float | None  # probability from which a binary head says yes; None: 0.5
     encoder: str  # the name or path that it was loaded by
+    is_encoder_local: bool  # whether that was a file or a folder
     encoder_sha256: str  # of its weights
-    preprocessing: Preprocessing | None  # None where the encoder's is not known
+    preprocessing: Preprocessing | None  # how images come to the encoder; None where that is not known
 
     def build_head(self, origin: str = "the head") -> nn.Sequential:
         """The head with its weights, in evaluation mode.
@@ -109,18 +110,25 @@ class TrainedHead:
 
 
 def describe_head(
-    head: nn.Sequential, encoder: Encoder, classes: list[str], threshold: float | None = None
+    head: nn.Sequential,
+    encoder: Encoder,
+    classes: list[str],
+    threshold: float | None = None,
+    preprocessing: Preprocessing | None = None,
 ) -> SavedHead:
     """What to save of a head of `create_binary_classifier_head` or `create_multiclass_classifier_head`.
 
-    `classes` names its logits in order: one name for a binary head. Raises InputError when there are more or fewer.
+    `classes` names its logits in order: one name for a binary head. `preprocessing` says how the images came that the
+    head was trained on, where that was not as the encoder itself says; the encoder then enlarges or shrinks them still.
+    Raises InputError when there are more or fewer classes than logits.
     """
     dropout, hidden, _, _, output = head
     if len(classes) != output.out_features:
         raise InputError(f"found {len(classes)} class names for a head with {output.out_features} logits")
     state_dict = {name: value.detach().cpu().contiguous() for name, value in head.state_dict().items()}
     shape = (hidden.in_features, hidden.out_features, dropout.p)
-    origin = (encoder.name, weights_digest(encoder), encoder.preprocessing)
+    is_local = Path(encoder.name).exists()
+    origin = (encoder.name, is_local, weights_digest(encoder), preprocessing or encoder.preprocessing)
     return SavedHead(state_dict, *shape, list(classes), threshold, *origin)
 
 
@@ -152,6 +160,22 @@ def load_head(path: str | Path) -> SavedHead:
     saved = SavedHead(**fields)
     saved.build_head(printable(path))
     return saved
+
+
+def load_trained_head(
+    path: str | Path, encoder: str | Path | None = None, trust_remote_code: bool = False
+) -> TrainedHead:
+    """A head with the encoder that it names, or with `encoder`, the same one at another place.
+
+    Raises InputError when there is no such head or encoder, and IntegrityError for a damaged one.
+    """
+    saved = load_head(path)
+    if encoder is None and saved.is_encoder_local and not Path(saved.encoder).exists():  # a hub is not asked for it
+        raise InputError(
+            f"{printable(path)}: its encoder was loaded from {printable(saved.encoder)}, where there is none now; "
+            "say with --encoder where it is"
+        )
+    return TrainedHead(saved, load_encoder(encoder or saved.encoder, trust_remote_code))
 
 
 def _load_plain(path: str | Path) -> dict[str, Any]:

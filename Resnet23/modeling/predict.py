@@ -2,12 +2,9 @@
 
 import csv
 import io
-import json
-from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import typer
 from loguru import logger
 
@@ -22,28 +19,21 @@ from Resnet23.config import (
     load_params,
 )
 from Resnet23.errors import InputError
-from Resnet23.files import atomic_write, printable, write_json
-from Resnet23.images import IMAGE_SUFFIXES, is_image_file
+from Resnet23.files import write_json
 from Resnet23.modeling.checkpoint import load_checkpoint
 from Resnet23.modeling.device import choose_device
 from Resnet23.modeling.evaluate import evaluate
-from Resnet23.modeling.inference import Classifier, FilePrediction, predict_files
+from Resnet23.modeling.inference import Classifier
 from Resnet23.modeling.losses import get_task
 from Resnet23.modeling.metrics import classification_metrics
+from Resnet23.modeling.prediction_table import OutputOption, StrictOption, check_output, classify
 from Resnet23.predictions import Predictions, write_predictions
 from Resnet23.tracking import continue_run
-
-TOP = 5  # classes named for each file
-COLUMNS = ["file", "class", "confidence", "top5", "error"]
 
 ImagesArgument = Annotated[
     list[Path] | None, typer.Argument(metavar="[IMAGE_OR_FOLDER]...", help="Files to classify; none: the test split.")
 ]
-OutputOption = Annotated[
-    Path | None, typer.Option("--output", help="Also write the table to this .csv or .json file.", dir_okay=False)
-]
 ModelOption = Annotated[Path, typer.Option("--model", help="The checkpoint.")]
-StrictOption = Annotated[bool, typer.Option("--strict", help="End with exit code 2 when a file cannot be read.")]
 
 
 def main(
@@ -58,7 +48,9 @@ def main(
 ) -> None:
     """Predict the test split and measure how good it is, or classify the given image files and folders."""
     params = load_params(params_file, preset, assignments)
-    _check_output(output, images)
+    if output and not images:
+        raise InputError("--output: found no images to go with it; name files or folders to classify")
+    check_output(output)
     device = choose_device(params.predict.device)
     classifier = Classifier(load_checkpoint(model), device, params.predict.batch_size)
     if images:
@@ -95,58 +87,6 @@ def evaluate_splits(classifier: Classifier, features: Features) -> tuple[Predict
     return predictions, {"train_accuracy": train_accuracy, **metrics}
 
 
-def classify(classifier: Classifier, paths: Sequence[Path], output: Path | None, strict: bool) -> None:
-    """Print a row for every image file, write the table to `output`, and say how many could not be read.
-
-    Raises InputError for a path that does not exist and, when `strict`, for an unreadable file.
-    """
-    files = find_images(paths)
-    rows = []
-    for prediction in predict_files(classifier, files):
-        rows.append(table_row(prediction, classifier.classes))
-        print(_line(rows[-1]))
-    if output:
-        _write_table(output, rows)
-    failed = sum(bool(row["error"]) for row in rows)
-    if failed:
-        message = f"{failed} of {len(rows)} files could not be read; their rows say why"
-        if strict:
-            raise InputError(message)
-        logger.warning(message)
-
-
-def find_images(paths: Iterable[Path]) -> list[Path]:
-    """Files as given, in order; folders are searched for image files, all the way down, in sorted order."""
-    files: list[Path] = []
-    for path in paths:
-        if path.is_dir():
-            found = sorted(file for file in path.rglob("*") if is_image_file(file))
-            if not found:
-                raise InputError(f"{printable(path)}: no images in this folder; expected {', '.join(IMAGE_SUFFIXES)}")
-            files += found
-        elif path.exists():
-            files.append(path)
-        else:
-            raise InputError(f"{printable(path)}: no such file or folder")
-    return files
-
-
-def table_row(prediction: FilePrediction, classes: Sequence[str]) -> dict[str, Any]:
-    """A row of the table: file, class, confidence, the five most probable classes, or the error."""
-    if prediction.probabilities is None:
-        return {
-            "file": printable(prediction.file),
-            "class": "",
-            "confidence": None,
-            "top5": {},
-            "error": prediction.error,
-        }
-    order = np.argsort(-prediction.probabilities, kind="stable")[:TOP]
-    top = {classes[index]: round(float(prediction.probabilities[index]), 6) for index in order}
-    best = next(iter(top))
-    return {"file": printable(prediction.file), "class": best, "confidence": top[best], "top5": top, "error": ""}
-
-
 def confusion_table(counts: list[list[int]], classes: list[str]) -> str:
     """The confusion matrix (C, C) as CSV: a row for each true class, a column for each predicted one."""
     text = io.StringIO(newline="")
@@ -154,15 +94,6 @@ def confusion_table(counts: list[list[int]], classes: list[str]) -> str:
     writer.writerow(["true", *classes])
     writer.writerows([name, *row] for name, row in zip(classes, counts, strict=True))
     return text.getvalue()
-
-
-def _check_output(output: Path | None, images: list[Path] | None) -> None:
-    if output is None:
-        return
-    if not images:
-        raise InputError("--output: found no images to go with it; name files or folders to classify")
-    if output.suffix not in (".csv", ".json"):
-        raise InputError(f"--output {printable(output)}: expected a name that ends in .csv or .json")
 
 
 def _check_classes(model_classes: list[str], data_classes: list[str]) -> None:
@@ -179,25 +110,6 @@ def _check_classes(model_classes: list[str], data_classes: list[str]) -> None:
         f"only the model has {', '.join(only_model) or 'none'}, only the data has {', '.join(only_data) or 'none'}; "
         "train again with `make train`"
     )
-
-
-def _line(row: dict[str, Any]) -> str:
-    """A row as people read it; names with line breaks stay on one line."""
-    file = row["file"].encode("unicode_escape").decode() if not row["file"].isprintable() else row["file"]
-    if row["error"]:
-        return f"{file}  error: {row['error']}"
-    top = ", ".join(f"{name} {probability:.1%}" for name, probability in row["top5"].items())
-    return f"{file}  {row['class']}  {row['confidence']:.1%}  ({top})"
-
-
-def _write_table(output: Path, rows: list[dict[str, Any]]) -> None:
-    if output.suffix == ".json":
-        write_json(output, rows)
-        return
-    with atomic_write(output, newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows({**row, "top5": json.dumps(row["top5"], ensure_ascii=False)} for row in rows)
 
 
 def _tracked(metrics: dict[str, Any]) -> dict[str, float]:

@@ -10,14 +10,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import balanced_accuracy_score, roc_auc_score
-from small_features import make_features
-from small_project import SHRUNK
 
-from Resnet23.arrays import read_features
-from Resnet23.classifiers.validation import HeadEvaluation
+from Resnet23.classifiers.encoders import Encoder
 from Resnet23.errors import InputError
-from Resnet23.modeling.checkpoint import Preprocessing
 
 transformers = pytest.importorskip("transformers")
 
@@ -56,7 +51,7 @@ def test_the_command_leaves_a_complete_record(project, repository):
 
 def test_the_encoder_runs_in_every_epoch_of_one_arm_only(heads, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # no project, so that nothing is left for the next training
-    encoder = heads.Encoder(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 4)))
+    encoder = Encoder(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(192, 4)))
     calls = []
     encoder.register_forward_hook(lambda *_: calls.append(1))
     images = torch.utils.data.TensorDataset(torch.rand(20, 3, 8, 8), torch.arange(20) % 2)
@@ -76,36 +71,11 @@ class FixedSetup:
     """Two classes, four features."""
 
     def __init__(self, encoder: torch.nn.Module) -> None:
-        self.encoder, self.device, self.seed, self.outputs = encoder, torch.device("cpu"), 0, 4
+        self.encoder, self.device, self.seed, self.input_features = encoder, torch.device("cpu"), 0, 4
         self.features = type("Features", (), {"classes": ["one", "two"]})
-
-
-def test_figures_are_means_over_the_classes(heads):
-    generator = torch.Generator().manual_seed(0)
-    targets = torch.arange(60) % 3
-    logits = torch.randn(60, 3, generator=generator) + torch.nn.functional.one_hot(targets, 3)
-    evaluation = HeadEvaluation(0.0, 0.0, logits, targets)
-    figures = heads.one_vs_rest_figures(evaluation, evaluation, ["a", "b", "c"])
-    auroc = [roc_auc_score(targets == index, logits[:, index]) for index in range(3)]
-    balanced = [balanced_accuracy_score(targets == index, logits[:, index] > 0) for index in range(3)]
-    assert figures["mean_auroc"] == pytest.approx(np.mean(auroc))
-    assert figures["mean_balanced_accuracy"] == pytest.approx(np.mean(balanced))
-    assert figures["mean_balanced_accuracy_at_fitted_thresholds"] >= figures["mean_balanced_accuracy"]
 
 
 def test_a_missing_encoder_is_named_before_anything_is_measured(project, heads):
     with pytest.raises(InputError, match="make encoder"):
         heads.main()
     assert list(project.iterdir()) == [project / "params.yaml"]
-
-
-def test_images_are_normalised_as_the_encoder_was_trained(project, heads):
-    make_features(project, SHRUNK)
-    preprocessing = Preprocessing(8, "stretch", [0.0] * 3, [0.5] * 3)
-    encoder = heads.Encoder(torch.nn.Flatten(), preprocessing)
-    setup = heads.Setup(encoder, read_features(), torch.device("cpu"), seed=0)
-    images, labels = next(iter(setup.loader("test")))
-    raw = torch.from_numpy(np.array(setup.features.test.images[:50])).permute(0, 3, 1, 2)
-    assert torch.allclose(images, raw / 255 / 0.5)
-    assert labels.tolist() == setup.features.test.targets[:50].tolist()
-    assert setup.outputs == 3 * 8 * 8

@@ -42,6 +42,7 @@ def test_the_file_alone_rebuilds_the_head(tmp_path, encoder, kind):
     loaded = load_head(tmp_path / "head.pth")
     assert replace(loaded, state_dict={}) == replace(saved, state_dict={})
     assert (loaded.classes, loaded.encoder, loaded.dropout_rate) == (classes, str(tmp_path / "encoder"), 0.2)
+    assert loaded.is_encoder_local
     features = torch.randn(4, FEATURES)
     assert torch.equal(loaded.build_head()(features), head(features))
     assert not loaded.build_head().training

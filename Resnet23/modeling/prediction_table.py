@@ -1,0 +1,108 @@
+"""What a classifier says about image files, as a table: a row for each file, printed and written as CSV or JSON."""
+
+import csv
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from loguru import logger
+
+from Resnet23.errors import InputError
+from Resnet23.files import atomic_write, printable, write_json
+from Resnet23.images import IMAGE_SUFFIXES, is_image_file
+from Resnet23.modeling.inference import Classifier, FilePrediction, predict_files
+
+TOP = 5  # classes named for each file
+COLUMNS = ["file", "class", "confidence", "top5", "error"]
+
+OutputOption = Annotated[
+    Path | None, typer.Option("--output", help="Also write the table to this .csv or .json file.", dir_okay=False)
+]
+StrictOption = Annotated[bool, typer.Option("--strict", help="End with exit code 2 when a file cannot be read.")]
+
+
+def check_output(output: Path | None) -> None:
+    """Raise InputError when the table cannot be written in the format that the name of `output` asks for."""
+    if output is not None and output.suffix not in (".csv", ".json"):
+        raise InputError(f"--output {printable(output)}: expected a name that ends in .csv or .json")
+
+
+def classify(classifier: Classifier, paths: Sequence[Path], output: Path | None, strict: bool) -> None:
+    """Print a row for every image file, write the table to `output`, and say how many could not be read.
+
+    Raises InputError for a path that does not exist and, when `strict`, for an unreadable file.
+    """
+    files = find_images(paths)
+    thresholds = classifier.checkpoint.decision.thresholds
+    rows = []
+    for prediction in predict_files(classifier, files):
+        rows.append(table_row(prediction, classifier.classes, thresholds))
+        print(_line(rows[-1]))
+    if output:
+        _write_table(output, rows)
+    failed = sum(bool(row["error"]) for row in rows)
+    if failed:
+        message = f"{failed} of {len(rows)} files could not be read; their rows say why"
+        if strict:
+            raise InputError(message)
+        logger.warning(message)
+
+
+def find_images(paths: Iterable[Path]) -> list[Path]:
+    """Files as given, in order; folders are searched for image files, all the way down, in sorted order."""
+    files: list[Path] = []
+    for path in paths:
+        if path.is_dir():
+            found = sorted(file for file in path.rglob("*") if is_image_file(file))
+            if not found:
+                raise InputError(f"{printable(path)}: no images in this folder; expected {', '.join(IMAGE_SUFFIXES)}")
+            files += found
+        elif path.exists():
+            files.append(path)
+        else:
+            raise InputError(f"{printable(path)}: no such file or folder")
+    return files
+
+
+def table_row(
+    prediction: FilePrediction, classes: Sequence[str], thresholds: Sequence[float] | None = None
+) -> dict[str, Any]:
+    """A row of the table: file, class, its probability, the five most probable classes, or the error.
+
+    A single class is a yes-or-no question: the answer is NAME from the probability of its threshold on (0.5 where there
+    is none), `not NAME` below, and the confidence is the probability of that answer.
+    """
+    file = printable(prediction.file)
+    if prediction.probabilities is None:
+        return {"file": file, "class": "", "confidence": None, "top5": {}, "error": prediction.error}
+    probabilities = dict(zip(classes, prediction.probabilities.tolist(), strict=True))
+    best = max(probabilities, key=probabilities.get)
+    if len(classes) == 1:
+        is_yes = probabilities[best] >= (thresholds or [0.5])[0]
+        opposite = f"not {best}"
+        probabilities[opposite] = 1 - probabilities[best]
+        best = best if is_yes else opposite
+    order = sorted(probabilities, key=probabilities.get, reverse=True)[:TOP]
+    top = {name: round(probabilities[name], 6) for name in order}
+    return {"file": file, "class": best, "confidence": top[best], "top5": top, "error": ""}
+
+
+def _line(row: dict[str, Any]) -> str:
+    """A row as people read it; names with line breaks stay on one line."""
+    file = row["file"].encode("unicode_escape").decode() if not row["file"].isprintable() else row["file"]
+    if row["error"]:
+        return f"{file}  error: {row['error']}"
+    top = ", ".join(f"{name} {probability:.1%}" for name, probability in row["top5"].items())
+    return f"{file}  {row['class']}  {row['confidence']:.1%}  ({top})"
+
+
+def _write_table(output: Path, rows: list[dict[str, Any]]) -> None:
+    if output.suffix == ".json":
+        write_json(output, rows)
+        return
+    with atomic_write(output, newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({**row, "top5": json.dumps(row["top5"], ensure_ascii=False)} for row in rows)

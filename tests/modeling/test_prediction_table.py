@@ -1,0 +1,44 @@
+"""The rows of the table that the prediction commands print."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from Resnet23.modeling.inference import FilePrediction
+from Resnet23.modeling.prediction_table import table_row
+
+PHOTO = Path("photo.png")
+
+
+def row(probabilities: list[float], classes: list[str], **options) -> dict:
+    return table_row(FilePrediction(PHOTO, np.float32(probabilities)), classes, **options)
+
+
+def test_the_most_probable_class_is_the_answer_and_five_are_named():
+    found = row([0.05, 0.3, 0.1, 0.3, 0.05, 0.2], list("abcdef"))
+    assert (found["class"], found["confidence"], found["error"]) == ("b", 0.3, "")
+    assert found["top5"] == {"b": 0.3, "d": 0.3, "f": 0.2, "c": 0.1, "a": 0.05}
+    assert list(found["top5"]) == ["b", "d", "f", "c", "a"]
+
+
+@pytest.mark.parametrize(
+    ("probability", "thresholds", "answer", "confidence"),
+    [
+        (0.75, None, "cat", 0.75),
+        (0.5, None, "cat", 0.5),
+        (0.25, None, "not cat", 0.75),
+        (0.25, [0.25], "cat", 0.25),
+        (0.75, [0.875], "not cat", 0.25),
+    ],
+)
+def test_a_single_class_is_a_question_that_its_threshold_decides(probability, thresholds, answer, confidence):
+    found = row([probability], ["cat"], thresholds=thresholds)
+    assert (found["class"], found["confidence"]) == (answer, confidence)
+    assert found["top5"] == {"cat": probability, "not cat": 1 - probability}
+    assert next(iter(found["top5"].values())) == max(found["top5"].values())
+
+
+def test_a_file_that_cannot_be_read_has_an_error_instead():
+    found = table_row(FilePrediction(PHOTO, None, "zero bytes"), ["cat"])
+    assert found == {"file": "photo.png", "class": "", "confidence": None, "top5": {}, "error": "zero bytes"}
