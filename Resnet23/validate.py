@@ -8,7 +8,7 @@ run with a child for each head.
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -45,6 +45,7 @@ from Resnet23.predictions import Predictions
 from Resnet23.tracking import Tracker, start_run
 
 OUTPUT_DIR = EXTRAS_DIR / "heads"
+RESULTS = "results.json"
 
 ModelOption = Annotated[
     str,
@@ -69,6 +70,10 @@ OutputOption = Annotated[Path, typer.Option("--output", help="Where heads, figur
 WeightsOption = Annotated[
     bool, typer.Option("--class_weights", help="Binary heads: let the class weigh as much as all others in the loss.")
 ]
+SkipOption = Annotated[
+    bool,
+    typer.Option("--skip_layers", help="Do not probe the encoder's layers, which means encoding all images again."),
+]
 
 
 def main(
@@ -81,6 +86,7 @@ def main(
     device: DeviceOption = "auto",
     output: OutputOption = OUTPUT_DIR,
     class_weights: WeightsOption = False,
+    skip_layers: SkipOption = False,
     trust_remote_code: TrustOption = False,
     params_file: ParamsOption = PARAMS_FILE,
     preset: PresetOption = None,
@@ -99,15 +105,14 @@ def main(
     with _open_run(project, options, params) as tracker:
         multiclass = run_multiclass(project, options, output, tracker)
         binary = run_binary(project, options, target, output, tracker)
-        layers = probe(project)
-        _draw(project, multiclass, layers, output, params.plots.dpi)
-        results = describe(project, options, multiclass, binary, layers)
-        write_json(output / "results.json", results)
+        layers = [] if skip_layers else probe(project)
+        figures = draw(project, multiclass, layers, output, params.plots.dpi)
+        write_json(output / RESULTS, describe(project, options, multiclass, binary, layers))
         tracker.log_metrics({"test_accuracy": multiclass.test.accuracy / 100, **mean_figures(binary)})
-        for file in ("results.json", "confusion_matrix.png", "layers.png"):
-            tracker.log_artifact(output / file)
+        for file in (output / RESULTS, *figures):
+            tracker.log_artifact(file)
     print("\n".join(report_lines(project, multiclass, binary)))
-    logger.info(f"{output}: heads, figures and results.json")
+    logger.info(f"{output}: heads, figures and {RESULTS}")
 
 
 def run_multiclass(project: EncodedProject, options: HeadOptions, output: Path, tracker: Tracker) -> MulticlassResult:
@@ -141,6 +146,27 @@ def probe(project: EncodedProject) -> list[LayerProbe]:
     """How well a linear classifier does on each layer of the encoder."""
     parts = (project.dataset(part) for part in ("train", "val", "test"))
     return probe_layers(project.encoder, *parts, project.device, project.batch_size)
+
+
+def draw(
+    project: EncodedProject, multiclass: MulticlassResult, layers: list[LayerProbe], output: Path, dpi: int
+) -> list[Path]:
+    """Draw confusion_matrix.png of the head for all classes, and layers.png if there are any; the files."""
+    test, classes = multiclass.test, project.classes
+    answers = Predictions(project.features.test.files, classes, test.targets.numpy(), test.logits.softmax(1).numpy())
+    draws: dict[str, Callable[[Theme], Figure]] = {
+        "confusion_matrix": lambda theme: plot_confusion_matrix(answers, theme)
+    }
+    if layers:
+        names, features, accuracies = zip(*(astuple(layer) for layer in layers), strict=True)
+        chance = 1 / len(classes)
+        draws["layers"] = lambda theme: plot_layer_probes(names, features, accuracies, chance, theme)
+    files = []
+    for name, figure in draws.items():
+        files.append(output / f"{name}.png")
+        with atomic_write(files[-1], "wb") as file:
+            file.write(draw_picture(name, figure, dpi).light)
+    return files
 
 
 def find_class(given: str, classes: list[str]) -> int:
@@ -211,26 +237,6 @@ def _watch(name: str, tracker: Tracker, prefix: str = "") -> EpochWatcher:
         tracker.log_metrics({prefix + key: value for key, value in values.items()}, step=epoch.epoch)
 
     return watch
-
-
-def _draw(
-    project: EncodedProject, multiclass: MulticlassResult, layers: list[LayerProbe], output: Path, dpi: int
-) -> None:
-    """confusion_matrix.png of the head for all classes, and layers.png."""
-    test, classes = multiclass.test, project.classes
-    answers = Predictions(project.features.test.files, classes, test.targets.numpy(), test.logits.softmax(1).numpy())
-    columns = (
-        [layer.layer for layer in layers],
-        [layer.features for layer in layers],
-        [layer.accuracy for layer in layers],
-    )
-    draws: dict[str, Callable[[Theme], Figure]] = {
-        "confusion_matrix": lambda theme: plot_confusion_matrix(answers, theme),
-        "layers": lambda theme: plot_layer_probes(*columns, 1 / len(classes), theme),
-    }
-    for name, draw in draws.items():
-        with atomic_write(output / f"{name}.png", "wb") as file:
-            file.write(draw_picture(name, draw, dpi).light)
 
 
 if __name__ == "__main__":

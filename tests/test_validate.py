@@ -58,6 +58,7 @@ def test_the_command_and_the_script_do_the_same_and_record_a_child_for_each_head
         result = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
         assert result.returncode == 0, result.stderr
         assert "Warning" not in result.stderr
+        assert "Loading weights" not in result.stderr
         printed.append(result.stdout)
     assert printed[0] == printed[1]
     assert "10.0%" in printed[0]
@@ -91,6 +92,8 @@ def test_both_results_stand_beside_chance_and_marks(encoded, capsys):
 
 def test_what_it_leaves(encoded, capsys):
     in_process(capsys, epochs=2, target_class="3", output=Path("elsewhere"))
+    in_process(capsys, epochs=1, target_class="3", output=Path("without"), skip_layers=True)
+    assert not Path("without/layers.png").exists()
     left = sorted(path.name for path in Path("elsewhere").iterdir())
     assert left == ["binary_3.pth", "confusion_matrix.png", "layers.png", "multiclass.pth", "results.json"]
     assert not HEADS.exists()

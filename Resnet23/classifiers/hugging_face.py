@@ -1,5 +1,7 @@
 """Encoders in the format of Hugging Face: the network, and how it wants its images."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
@@ -32,7 +34,8 @@ def load_auto_model(name_or_path: str, trust_remote_code: bool) -> tuple[nn.Modu
     if Path(name_or_path).is_dir() and not Path(name_or_path, "config.json").is_file():
         raise InputError(f"{printable(name_or_path)}: no config.json in it; expected a folder of save_pretrained()")
     try:
-        model = transformers.AutoModel.from_pretrained(name_or_path, trust_remote_code=trust_remote_code)
+        with _without_bars(transformers, Path(name_or_path).is_dir()):
+            model = transformers.AutoModel.from_pretrained(name_or_path, trust_remote_code=trust_remote_code)
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
         raise InputError(f"{printable(name_or_path)}: no encoder that loads ({_first_line(error)})") from None
     return model, _preprocessing(transformers, name_or_path, trust_remote_code)
@@ -52,6 +55,20 @@ def _preprocessing(transformers: ModuleType, name_or_path: str, trust_remote_cod
         return None
     is_stretched = not crop.get("height") and bool(size.get("height"))
     return Preprocessing(int(side), "stretch" if is_stretched else "crop", list(mean), list(std))
+
+
+@contextmanager
+def _without_bars(transformers: ModuleType, is_local: bool) -> Iterator[None]:
+    """Show no progress bars while a local folder is read, which takes no time; a download keeps its own."""
+    bars = transformers.utils.logging
+    hide = is_local and bars.is_progress_bar_enabled()
+    if hide:
+        bars.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if hide:
+            bars.enable_progress_bar()
 
 
 def _first_line(error: Exception) -> str:

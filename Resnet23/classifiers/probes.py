@@ -228,6 +228,6 @@ def _require_labels(train: np.ndarray, test: np.ndarray) -> None:
         raise InputError(f"probes need one class for each image, found labels of shape {train.shape}")
     if len(np.unique(train)) < 2 or not len(test):
         raise InputError(
-            f"probes need training images of at least two classes and test images, found {len(np.unique(train))} "
-            f"classes in {len(train):,} training images, and {len(test):,} test images"
+            "probes need training images of at least two classes, and test images; "
+            f"found training images: {len(train):,}, classes: {len(np.unique(train))}, test images: {len(test):,}"
         )

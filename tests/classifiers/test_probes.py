@@ -85,6 +85,10 @@ NETWORKS = {
         ["encoder.layers.encoder_layer_0", "encoder.layers.encoder_layer_1"],
     ),
     "one module for two layers": (OnePool, ["conv1", "pool", "conv2", "pool"]),
+    "one module twice in a layer": (
+        lambda: nn.Sequential(nn.Conv2d(3, 4, 1), relu := nn.ReLU(), nn.Conv2d(4, 4, 1), relu, nn.Conv2d(4, 6, 3)),
+        ["1"],
+    ),
     "a single shape": (counting_encoder, []),
     "no maps": (lambda: nn.Sequential(nn.Flatten(), nn.Linear(3 * 64 * 64, 8)), []),
 }
@@ -164,7 +168,7 @@ def test_the_penalty_is_chosen_on_the_validation_images(monkeypatch):
 @pytest.mark.parametrize(
     ("targets", "message"),
     [
-        (np.zeros(6, np.int64), "found 1 classes in 6 training images"),
+        (np.zeros(6, np.int64), "training images: 6, classes: 1"),
         (np.zeros((6, 2), np.int64), r"labels of shape \(6, 2\)"),
     ],
 )
@@ -175,7 +179,7 @@ def test_labels_that_cannot_be_told_apart_are_refused(targets, message):
 
 
 def test_test_images_are_needed():
-    with pytest.raises(InputError, match="0 test images"):
+    with pytest.raises(InputError, match="test images: 0"):
         probe_layers(Encoder(ColourBlind()), coloured(6, 0), coloured(6, 1), coloured(0, 2), "cpu", 4)
 
 
