@@ -2,7 +2,7 @@
 
     data/features/features.json             classes, counts, mean and std, validation split, duplicates, digests
     data/features/{train,test}/images.npy   (N, H, W, 3) uint8; not with `features.storage: files`
-    data/features/{train,test}/targets.npy  (N,) int64, positions in `classes`
+    data/features/{train,test}/targets.npy  (N,) int64, positions in `classes`; multi-label (N, C) uint8, 0 or 1
     data/features/{train,test}/files.json   N names relative to data/processed
 
 features.json is written last: without it the folder does not count as made. With `features.storage: files` the images
@@ -39,7 +39,7 @@ class Split:
     """The images of one split; row i of all three belongs to the same image."""
 
     images: np.memmap | ImageFiles  # (N, H, W, 3) uint8, read from disk as it is indexed, read-only
-    targets: np.ndarray  # (N,) int64
+    targets: np.ndarray  # (N,) int64, or multi-label (N, C) uint8
     files: list[str]
 
     def __len__(self) -> int:
@@ -57,12 +57,12 @@ class Features:
 
     @property
     def classes(self) -> list[str]:
-        """Class names; a target is a position in this list."""
+        """Class names; a target is a position in this list, or of a multi-label set a 0 or 1 for each of them."""
         return self.info["classes"]
 
     @property
     def task(self) -> str:
-        """What the images are labelled for."""
+        """What the images are labelled for: multiclass, one class each, or multilabel, any number."""
         return self.info["task"]
 
     @property
@@ -138,7 +138,7 @@ class _Info(BaseModel):
     version: Literal[1]
     storage: Literal["array", "files"] = "array"  # records from before there was a choice do not name it
     dataset: str
-    task: Literal["multiclass"]
+    task: Literal["multiclass", "multilabel"]
     classes: list[str] = Field(min_length=1)
     image_size: int = Field(ge=1)
     resize: Literal["crop", "pad", "stretch"]
@@ -178,9 +178,7 @@ def _read_split(folder: Path, name: str, info: dict[str, Any], processed: Path, 
     files = _read_json(files_path)
     if not isinstance(files, list) or len(files) != count or not all(isinstance(file, str) for file in files):
         raise IntegrityError(f"{printable(files_path)}: expected a list of {count} file names; {REMAKE}")
-    targets = np.array(_read_array(targets_path, (count,), np.int64))
-    if count and not 0 <= targets.min() <= targets.max() < len(info["classes"]):
-        raise IntegrityError(f"{printable(targets_path)}: a target beyond the {len(info['classes'])} classes; {REMAKE}")
+    targets = _read_targets(targets_path, count, info)
     if info["storage"] == "array":
         return Split(_read_array(folder / name / IMAGES_FILE, (count, side, side, 3), np.uint8), targets, files)
     images = ImageFiles(processed, files, [hashes.get(file, "") for file in files], side)
@@ -188,6 +186,19 @@ def _read_split(folder: Path, name: str, info: dict[str, Any], processed: Path, 
         manifest, described = printable(processed / MANIFEST), printable(folder / INFO_FILE)
         raise InputError(f"{manifest}: lists other {name} images than {described} was made of; {REMAKE}")
     return Split(images, targets, files)
+
+
+def _read_targets(path: Path, count: int, info: dict[str, Any]) -> np.ndarray:
+    """The targets of `count` images, in the form of the task."""
+    classes = len(info["classes"])
+    is_multilabel = info["task"] == "multilabel"
+    shape, dtype, limit = ((count, classes), np.uint8, 2) if is_multilabel else ((count,), np.int64, classes)
+    targets = np.array(_read_array(path, shape, dtype))
+    if count and not 0 <= targets.min() <= targets.max() < limit:
+        expected = "0 and 1" if is_multilabel else f"a position among the {classes} classes"
+        found = targets[(targets < 0) | (targets >= limit)][0]
+        raise IntegrityError(f"{printable(path)}: found a target {found}, expected {expected}; {REMAKE}")
+    return targets
 
 
 def _read_array(path: Path, shape: tuple[int, ...], dtype: type) -> np.memmap:

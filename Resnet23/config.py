@@ -64,7 +64,7 @@ class MaxPerClass(Section):
 class DataParams(Section):
     """Stage 1: which images, from where, how large."""
 
-    dataset: Literal["cifar10", "cifar100", "digits", "folder"] = "cifar10"
+    dataset: Literal["cifar10", "cifar100", "digits", "digits-multilabel", "folder", "multilabel"] = "cifar10"
     source: str | None = Field(None, min_length=1)
     image_size: int = Field(32, ge=8, le=1024)
     resize: Literal["crop", "pad", "stretch"] = "crop"
@@ -91,12 +91,14 @@ class FeaturesParams(Section):
 
 
 class ModelParams(Section):
-    """Which network, how wide, how much dropout."""
+    """Which network, how wide, how much dropout, and what its weights are before training."""
 
     name: str = "resnet23"
     width: int = Field(64, ge=1, le=1024)
     dropout: float = Field(0.1, ge=0, lt=1)
     final_dropout: float = Field(0.2, ge=0, lt=1)
+    pretrained: bool | str = False
+    stem: Literal["published", "small"] = "published"
 
 
 class ColorJitterParams(Section):
@@ -158,10 +160,19 @@ class PhaseParams(Section):
     resolution: int | None = Field(None, ge=8, le=1024)
 
 
+class ThresholdParams(Section):
+    """How the probability is chosen from which on a label is given; `level` is the precision or recall wanted."""
+
+    goal: Literal["f1", "precision", "recall"] | None = "f1"
+    level: float = Field(0.9, gt=0, le=1)
+
+
 class TrainParams(Section):
     """Stage 3: the recipe."""
 
-    task: Literal["multiclass"] | None = None
+    task: Literal["multiclass", "multilabel"] | None = None
+    loss: str | None = None
+    thresholds: ThresholdParams = ThresholdParams()
     epochs: int = Field(20, ge=1)
     batch_size: int = Field(64, ge=2)
     accumulation: int = Field(1, ge=1)

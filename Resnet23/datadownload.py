@@ -41,7 +41,7 @@ def main(
     numbered = number_files(select_examples(examples, data.max_per_class, data.take))
     rows = write_processed(encode_images(numbered, data.image_size, data.resize), output_dir)
     counts = Counter(row.split for row in rows)
-    classes = len({row.class_name for row in rows})
+    classes = len({name for row in rows for name in row.names})
     logger.info(
         f"{data.dataset}: {counts['train']:,} training and {counts['test']:,} test images of {classes} classes, "
         f"{data.image_size} x {data.image_size} pixels, in {printable(output_dir)}"
@@ -63,14 +63,18 @@ def check_output(folder: Path) -> None:
 
 
 def select_examples(examples: Sequence[Example], limits: MaxPerClass, take: str) -> list[Example]:
-    """The first or last examples of each class in each split, in the data set's own order."""
+    """The first or last examples of each class in each split, in the data set's own order.
+
+    One with several labels is kept as long as one of them has not reached its limit; one without any counts as of a
+    class of its own.
+    """
     counts: Counter[tuple[str, str]] = Counter()
     kept = []
     for example in examples if take == "first" else reversed(examples):
-        key = (example.split, example.class_name)
-        counts[key] += 1
+        keys = [(example.split, name) for name in example.names or ("",)]
         limit = getattr(limits, example.split)
-        if limit is None or counts[key] <= limit:
+        if limit is None or any(counts[key] < limit for key in keys):
+            counts.update(keys)
             kept.append(example)
     return kept if take == "first" else kept[::-1]
 
@@ -122,7 +126,8 @@ def encode_example(file: str, example: Example, size: int, rule: ResizeRule) -> 
     else:
         array = resize_image(Image.fromarray(example.image), size, rule)
     png = encode_png(array)
-    return ManifestRow(example.split, example.class_name, file, example.source, hashlib.sha256(png).hexdigest()), png
+    digest = hashlib.sha256(png).hexdigest()
+    return ManifestRow(example.split, example.class_name, file, example.source, digest, example.labels), png
 
 
 if __name__ == "__main__":

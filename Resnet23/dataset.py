@@ -1,12 +1,14 @@
 """Images for PyTorch: from class folders one by one, or from the feature arrays in batches."""
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
+from loguru import logger
 from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
@@ -62,11 +64,13 @@ class CIFARCustomDataset(Dataset[tuple[Any, int]]):
         return (self.transform(image) if self.transform else image), self.labels[index]
 
 
-class FeatureDataset(Dataset[tuple[Tensor, int]]):
+class FeatureDataset(Dataset[tuple[Tensor, int | Tensor]]):
     """Rows of the features, memory-mapped arrays or image files; nothing is read before it is asked for.
 
-    `images` (M, H, W, 3) uint8 and `targets` (M,) are whole arrays, `rows` chooses and orders what the data set holds.
-    An item is (normalised image (3, H, W) float, label); the training engine takes raw batches and augments those.
+    `images` (M, H, W, 3) uint8 and `targets` (M,), or multi-label (M, C), are whole arrays; `rows` chooses and orders
+    what the data set holds. An item is (normalised image (3, H, W) float, label), the label an integer, or multi-label
+    (C,) float, 1 for each label that the image has. The training engine takes raw batches and augments those.
+    `image_size` is the side in pixels that the network takes, where it is not that of the images.
     """
 
     def __init__(
@@ -76,23 +80,33 @@ class FeatureDataset(Dataset[tuple[Tensor, int]]):
         mean: Sequence[float],
         std: Sequence[float],
         rows: np.ndarray | None = None,
+        image_size: int | None = None,
     ) -> None:
         self.images = images
+        self.image_size = image_size
+        if image_size not in (None, images.shape[1]):
+            _warn_of_resizing(images.shape[1], image_size)
         self.rows = np.arange(len(images)) if rows is None else rows  # (N,)
-        self.targets = targets[self.rows]  # (N,) int64
+        self.targets = targets[self.rows]  # (N,) int64, or (N, C) uint8
         self.mean, self.std = tuple(mean), tuple(std)
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+    def __getitem__(self, index: int) -> tuple[Tensor, int | Tensor]:
         images, targets = self.raw_batch(np.asarray([index]))
-        return normalize(to_unit_range(images), self.mean, self.std)[0], int(targets[0])
+        target = int(targets[0]) if targets.ndim == 1 else targets[0]
+        inputs = resize(to_unit_range(images), self.image_size)
+        return normalize(inputs, self.mean, self.std)[0], target
 
     def raw_batch(self, positions: np.ndarray) -> tuple[Tensor, Tensor]:
-        """The images (B, 3, H, W) uint8, channels last in memory, and targets (B,) at `positions` of this data set."""
+        """The images (B, 3, H, W) uint8 and targets, (B,) int64 or (B, C) float, at `positions` of this data set.
+
+        The images are channels last in memory.
+        """
         images = torch.from_numpy(self.images[self.rows[positions]])  # (B, H, W, 3), a copy
-        return images.permute(0, 3, 1, 2), torch.from_numpy(self.targets[positions])
+        targets = torch.from_numpy(self.targets[positions])
+        return images.permute(0, 3, 1, 2), targets if targets.ndim == 1 else targets.float()
 
 
 def to_unit_range(images: Tensor) -> Tensor:
@@ -100,11 +114,26 @@ def to_unit_range(images: Tensor) -> Tensor:
     return images.float() / 255
 
 
+def resize(images: Tensor, side: int | None) -> Tensor:
+    """Bring images (N, 3, H, W) to `side` pixels a side; as they are where it is None or theirs already."""
+    if side is None or images.shape[-2:] == (side, side):
+        return images
+    return F.interpolate(images, (side, side), mode="bilinear", antialias=True, align_corners=False)
+
+
 def normalize(images: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
     """Subtract the mean and divide by the standard deviation of each channel; images (N, 3, H, W) in [0, 1]."""
     order = torch.channels_last if images.is_contiguous(memory_format=torch.channels_last) else torch.contiguous_format
     like = (images.shape[2], images.shape[3], images.dtype, images.device, order)
     return (images - _whole_image(tuple(mean), *like)) / _whole_image(tuple(std), *like)
+
+
+@cache  # one line for each pair of sizes
+def _warn_of_resizing(stored: int, wanted: int) -> None:
+    logger.warning(
+        f"images are stored with {stored} pixels a side and brought to the network's {wanted} on the device; "
+        f"data.image_size: {wanted} keeps the details of larger originals"
+    )
 
 
 @lru_cache(maxsize=8)

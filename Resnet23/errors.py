@@ -1,5 +1,9 @@
 """Errors whose text is written for the user, and the exit code of each kind."""
 
+from collections.abc import Iterable
+
+NAMED = 20
+
 
 class Resnet23Error(Exception):
     """A failure with a one-line explanation: what was found, what was expected, how to fix it."""
@@ -32,3 +36,10 @@ class Terminated(BaseException):
         super().__init__(signal_number)
         self.signal_number = signal_number
         self.exit_code = 128 + signal_number  # as shells count: 130 and 143
+
+
+def name_some(names: Iterable[str], most: int = NAMED, separator: str = ", ") -> str:
+    """The first names, and how many more there are, so that a message stays readable."""
+    names = list(names)
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return separator.join(names[:most]) + more

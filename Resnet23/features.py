@@ -6,7 +6,7 @@ deviation of the images that are trained on. Writes data/features as arrays.py d
 """
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -19,12 +19,11 @@ from Resnet23.command import DebugOption, ParamsOption, PresetOption, SetOption,
 from Resnet23.config import FEATURES_DIR, PARAMS_FILE, PROCESSED_DIR, Params, load_params
 from Resnet23.decoding import decode_images
 from Resnet23.duplicates import find_duplicates
-from Resnet23.errors import InputError
+from Resnet23.errors import InputError, name_some
 from Resnet23.files import atomic_path, atomic_write, printable, sha256_file, write_json
 from Resnet23.imagefiles import ImageFiles, combined_sha256
+from Resnet23.labels import hold_out, multi_hot
 from Resnet23.processed import SPLITS, ManifestRow, read_manifest, restore_folders
-
-NAMED_FILES = 20
 
 
 def make_features(params: Params, processed: Path = PROCESSED_DIR, output: Path = FEATURES_DIR) -> dict[str, Any]:
@@ -35,19 +34,20 @@ def make_features(params: Params, processed: Path = PROCESSED_DIR, output: Path 
     cannot be split, and for more leaked images than allowed.
     """
     rows = read_manifest(processed)
-    classes = sorted({row.class_name for row in rows})
-    targets, val_indices = label_images(rows, classes, params)
+    classes = sorted({name for row in rows for name in row.names})
+    task = "multiclass" if rows[0].labels is None else "multilabel"
+    targets, val_indices = label_images(rows, classes, task, params)
     with _image_arrays(output, params.features.storage) as arrays:
         rows, records, skipped = _decode_usable(processed, rows, arrays, params)
         if skipped:
-            targets, val_indices = label_images(rows, classes, params)
+            targets, val_indices = label_images(rows, classes, task, params)
         duplicates = _find_duplicates(processed, rows, arrays, records, params)
         (output / INFO_FILE).unlink(missing_ok=True)
     _write_rows(output, rows, targets)
     trained = np.delete(records[: len(targets["train"])], val_indices)
     mean, std = mean_and_std(trained["sum"], trained["sum_of_squares"], params.data.image_size**2)
     info = {
-        **_describe(params, classes, targets, val_indices),
+        **_describe(params, task, classes, targets, val_indices),
         "mean": mean,
         "std": std,
         "val_indices": val_indices.tolist(),
@@ -60,18 +60,15 @@ def make_features(params: Params, processed: Path = PROCESSED_DIR, output: Path 
 
 
 def label_images(
-    rows: Sequence[ManifestRow], classes: Sequence[str], params: Params
+    rows: Sequence[ManifestRow], classes: Sequence[str], task: str, params: Params
 ) -> tuple[dict[str, np.ndarray], np.ndarray]:
-    """The targets of each split, (N,) int64, and the sorted rows of the training split held out for validation.
+    """The targets of each split, and the sorted rows of the training split held out for validation.
 
     Raises InputError naming a class without training images, or with too few of them to hold some out.
     """
-    number = {name: index for index, name in enumerate(classes)}
-    targets = {
-        split: np.array([number[row.class_name] for row in rows if row.split == split], np.int64) for split in SPLITS
-    }
+    targets = {split: encode_targets([row for row in rows if row.split == split], classes, task) for split in SPLITS}
     for split, found in targets.items():
-        missing = _name_some(classes[index] for index in np.setdiff1d(np.arange(len(classes)), found))
+        missing = name_some(classes[index] for index in np.flatnonzero(count_images(found, len(classes)) == 0))
         if not len(found) or (missing and split == "train"):
             raise InputError(
                 f"no {split} images of the classes {missing}; add some to the source, then run `make data`"
@@ -81,31 +78,40 @@ def label_images(
     return targets, split_validation(targets["train"], classes, params.features.val_fraction, params.seed)
 
 
+def encode_targets(rows: Sequence[ManifestRow], classes: Sequence[str], task: str) -> np.ndarray:
+    """The position of each image's class, (N,) int64, or of a multi-label set a 0 or 1 for each class, (N, C) uint8."""
+    if task == "multilabel":
+        return multi_hot([row.names for row in rows], classes)
+    number = {name: index for index, name in enumerate(classes)}
+    return np.array([number[row.class_name] for row in rows], np.int64)
+
+
+def count_images(targets: np.ndarray, classes: int) -> np.ndarray:
+    """How many images each class has, (C,), from targets (N,) or (N, C)."""
+    return np.bincount(targets, minlength=classes) if targets.ndim == 1 else targets.sum(axis=0, dtype=np.int64)
+
+
 def split_validation(targets: np.ndarray, classes: Sequence[str], fraction: float, seed: int) -> np.ndarray:
     """The sorted rows to hold out: about `fraction` of each class, drawn from `seed`; none for 0.
 
     Raises InputError naming a class that is too small to have an image on both sides.
     """
-    from sklearn.model_selection import train_test_split  # here, because it would slow every decoding process down
-
     if fraction == 0:
         return np.empty(0, np.int64)
-    counts = np.bincount(targets, minlength=len(classes))
+    counts = count_images(targets, len(classes))
     try:
-        kept, held_out = train_test_split(
-            np.arange(len(targets)), test_size=fraction, stratify=targets, random_state=seed
-        )
-        sides = [np.bincount(targets[side], minlength=len(classes)) for side in (kept, held_out)]
-        short = np.minimum(*sides) == 0
+        held_out = hold_out(targets, fraction, seed) if targets.ndim == 2 else _draw(targets, fraction, seed)
+        held_counts = count_images(targets[held_out], len(classes))
+        short = np.minimum(held_counts, counts - held_counts) == 0
     except ValueError:  # a class of one image, or fewer images on one side than there are classes
         short = counts == counts.min()
     if short.any():
-        found = _name_some(f"{classes[index]} ({counts[index]})" for index in np.flatnonzero(short))
+        found = name_some(f"{classes[index]} ({counts[index]})" for index in np.flatnonzero(short))
         raise InputError(
             f"features.val_fraction {fraction}: too few training images to hold out some of each class: {found}; "
             "add images, or set it to 0 to train on all"
         )
-    return np.sort(held_out)
+    return held_out
 
 
 def mean_and_std(sums: np.ndarray, sums_of_squares: np.ndarray, pixels: int) -> tuple[list[float], list[float]]:
@@ -122,6 +128,14 @@ def mean_and_std(sums: np.ndarray, sums_of_squares: np.ndarray, pixels: int) -> 
     spread = [count * square - total**2 for total, square in zip(totals, squares, strict=True)]
     std = [math.sqrt(value) / (255 * count) if value else 1.0 for value in spread]
     return mean, std
+
+
+def _draw(targets: np.ndarray, fraction: float, seed: int) -> np.ndarray:
+    """Sorted rows, the share `fraction` of each class. Raises ValueError when a class is too small for that."""
+    from sklearn.model_selection import train_test_split  # here, because it would slow every decoding process down
+
+    rows = np.arange(len(targets))
+    return np.sort(train_test_split(rows, test_size=fraction, stratify=targets, random_state=seed)[1])
 
 
 @contextmanager
@@ -150,7 +164,7 @@ def _decode_usable(
         if not bad:
             return rows, records, skipped
         if params.features.on_bad_image == "stop":
-            named = _name_some(f"{file} ({reason})" for file, reason in bad.items())
+            named = name_some(f"{file} ({reason})" for file, reason in bad.items())
             raise InputError(
                 f"{printable(processed)}: {len(bad)} bad images: {named}; "
                 "run `make data`, or set features.on_bad_image to skip"
@@ -180,7 +194,7 @@ def _find_duplicates(
     duplicates = find_duplicates(train, test, records["digest"], records["hash"], [row.file for row in rows])
     leaked, max_leaked = duplicates["identical"]["train-test"], params.features.max_leaked
     if max_leaked is not None and leaked["count"] > max_leaked:
-        pairs = _name_some(" = ".join(pair) for pair in leaked["pairs"])
+        pairs = name_some(" = ".join(pair) for pair in leaked["pairs"])
         raise InputError(
             f"{leaked['count']} identical images in train and test, features.max_leaked allows {max_leaked}: {pairs}; "
             "remove them from the source, or raise the limit"
@@ -197,21 +211,21 @@ def _write_rows(output: Path, rows: Sequence[ManifestRow], targets: Mapping[str,
 
 
 def _describe(
-    params: Params, classes: list[str], targets: Mapping[str, np.ndarray], val_indices: np.ndarray
+    params: Params, task: str, classes: list[str], targets: Mapping[str, np.ndarray], val_indices: np.ndarray
 ) -> dict[str, Any]:
     """What the images are, and how many of each class are trained on, held out and tested on."""
     parts = {
-        "train": np.delete(targets["train"], val_indices),
+        "train": np.delete(targets["train"], val_indices, axis=0),
         "val": targets["train"][val_indices],
         "test": targets["test"],
     }
-    per_class = {name: np.bincount(part, minlength=len(classes)).tolist() for name, part in parts.items()}
+    per_class = {name: count_images(part, len(classes)).tolist() for name, part in parts.items()}
     return {
         "format": FORMAT,
         "version": VERSION,
         "storage": params.features.storage,
         "dataset": params.data.dataset,
-        "task": "multiclass",
+        "task": task,
         "classes": classes,
         "image_size": params.data.image_size,
         "resize": params.data.resize,
@@ -227,13 +241,6 @@ def _digests(output: Path, rows: Sequence[ManifestRow], storage: str) -> dict[st
     else:
         images = {split: combined_sha256(row.sha256 for row in rows if row.split == split) for split in SPLITS}
     return {split: {"images": images[split], "targets": sha256_file(output / split / TARGETS_FILE)} for split in SPLITS}
-
-
-def _name_some(names: Iterable[str]) -> str:
-    """The first names, and how many more there are."""
-    names = list(names)
-    more = f" and {len(names) - NAMED_FILES} more" if len(names) > NAMED_FILES else ""
-    return ", ".join(names[:NAMED_FILES]) + more
 
 
 def _report(info: Mapping[str, Any]) -> None:

@@ -17,6 +17,7 @@ class EpochRecord:
     """A row; losses are means over images, accuracies shares, data_wait a share of seconds.
 
     The seconds are those of training, without validation. The validation columns are None where there is none.
+    With labels, an image is right when all of its labels are. Their mean average precision is no column of the file.
     """
 
     epoch: int  # from 1
@@ -28,9 +29,10 @@ class EpochRecord:
     seconds: float
     images_per_second: float
     data_wait: float
+    val_mAP: float | None = None  # multi-label only
 
 
-COLUMNS = tuple(field.name for field in fields(EpochRecord))
+COLUMNS = tuple(field.name for field in fields(EpochRecord) if field.name != "val_mAP")
 EMPTY_WITHOUT_VALIDATION = ("val_loss", "val_accuracy")
 
 History = Mapping[str, Sequence[float] | np.ndarray]  # column -> one value per epoch; NaN where there is none
@@ -56,7 +58,7 @@ def read_history(path: str | Path = HISTORY_FILE) -> dict[str, np.ndarray]:
 def write_history(records: Iterable[EpochRecord], path: str | Path = HISTORY_FILE) -> None:
     """Write the rows atomically."""
     with atomic_write(path, newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n", extrasaction="ignore")
         writer.writeheader()
         writer.writerows(asdict(record) for record in records)
 
@@ -70,12 +72,14 @@ def has_validation(history: History) -> bool:
 def best_epoch(history: History) -> int:
     """The row of the epoch whose weights were kept.
 
-    The highest validation accuracy, of equals the lowest validation loss, of those the first; without validation
-    the last epoch.
+    The highest mean average precision on validation where the history has it, else the highest accuracy; of equals
+    the lowest validation loss, of those the first; without validation the last epoch.
     """
     if not has_validation(history):
         return len(history["train_loss"]) - 1
-    order = np.lexsort((history["val_loss"], -np.asarray(history["val_accuracy"], dtype=float)))
+    accuracy = np.asarray(history["val_accuracy"], dtype=float)
+    scores = np.asarray(history.get("val_mAP", accuracy), dtype=float)
+    order = np.lexsort((history["val_loss"], -(accuracy if np.isnan(scores).any() else scores)))
     return int(order[0])
 
 

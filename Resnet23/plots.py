@@ -15,19 +15,33 @@ from Resnet23.figures.charts import (
     plot_precision_recall,
 )
 from Resnet23.figures.galleries import plot_filters, plot_mistakes, plot_samples
+from Resnet23.figures.multilabel_charts import (
+    plot_co_occurrence,
+    plot_label_calibration,
+    plot_multilabel_learning_curve,
+    plot_thresholds,
+)
+from Resnet23.figures.multilabel_galleries import plot_multilabel_mistakes, plot_multilabel_samples
 from Resnet23.figures.theme import Picture, Theme, draw_picture
 from Resnet23.files import atomic_write
 from Resnet23.report import build_page
 from Resnet23.results import Results, read_results
 from Resnet23.tracking import continue_run
 
+Draws = dict[str, Callable[[Theme], Figure]]
+
 
 def draw_pictures(results: Results, params: PlotsParams) -> list[Picture]:
     """Every figure, in the order of the page."""
+    choose = _multilabel_draws if results.features.task == "multilabel" else _draws
+    return [draw_picture(name, draw, params.dpi) for name, draw in choose(results, params).items()]
+
+
+def _draws(results: Results, params: PlotsParams) -> Draws:
+    """The figures of a single-label classifier."""
     predictions, metrics, inspection = results.predictions, results.metrics, results.inspection
     validation = results.validation if results.validation.files else None
-
-    draws: dict[str, Callable[[Theme], Figure]] = {
+    return {
         "learning_curves": lambda theme: plot_learning_curve(results.history, theme),
         "confusion_matrix": lambda theme: plot_confusion_matrix(predictions, theme),
         "per_class": lambda theme: plot_per_class(metrics["per_class"], theme),
@@ -37,7 +51,24 @@ def draw_pictures(results: Results, params: PlotsParams) -> list[Picture]:
         "samples": lambda theme: plot_samples(inspection, predictions.classes, params.examples, theme),
         "filters": lambda theme: plot_filters(inspection.kernels, theme),
     }
-    return [draw_picture(name, draw, params.dpi) for name, draw in draws.items()]
+
+
+def _multilabel_draws(results: Results, params: PlotsParams) -> Draws:
+    """The figures of a multi-label classifier; thresholds are chosen on validation images, if there are any."""
+    predictions, metrics, inspection = results.predictions, results.metrics, results.inspection
+    images, per_class = results.features.test.images, metrics["per_class"]
+    thresholds: Draws = {"thresholds": lambda theme: plot_thresholds(results.validation, per_class, theme)}
+    return {
+        "learning_curves": lambda theme: plot_multilabel_learning_curve(results.history, theme),
+        "per_class": lambda theme: plot_per_class(per_class, theme),
+        "precision_recall": lambda theme: plot_precision_recall(predictions, metrics, theme),
+        **(thresholds if results.validation.files else {}),
+        "calibration": lambda theme: plot_label_calibration(predictions, theme),
+        "co_occurrence": lambda theme: plot_co_occurrence(predictions, theme),
+        "mistakes": lambda theme: plot_multilabel_mistakes(predictions, images, params.examples, theme),
+        "samples": lambda theme: plot_multilabel_samples(inspection, predictions.classes, params.examples, theme),
+        "filters": lambda theme: plot_filters(inspection.kernels, theme),
+    }
 
 
 def main(

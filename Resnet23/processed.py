@@ -18,13 +18,16 @@ from pathlib import Path
 from Resnet23.config import PROCESSED_DIR
 from Resnet23.errors import InputError, IntegrityError
 from Resnet23.files import atomic_folder, atomic_path, atomic_write, printable, sha256_file
+from Resnet23.labels import join_labels, split_labels
 
 ARCHIVE = "images.tar"
 MANIFEST = "manifest.csv"
 STAMP = ".stamp"
 SPLITS = ("train", "test")
 IMAGE_NAME = re.compile(r"\d{5,}\.png")  # the number of an image within its split and class
+IMAGES_FOLDER = "images"  # in the place of a class's folder, where an image can have any number of labels
 HEADER = ("split", "class", "file", "source", "sha256")
+LABELS_COLUMN = "labels"  # one more, of a multi-label set
 
 
 @dataclass(frozen=True)
@@ -32,30 +35,38 @@ class ManifestRow:
     """One image: `file` is relative to the processed folder, with forward slashes, as in "train/cat/00000.png"."""
 
     split: str
-    class_name: str
+    class_name: str  # of a multi-label set always IMAGES_FOLDER
     file: str
     source: str  # where it came from, as in "cifar10/train/00042" or "bees/a photo.jpg"
     sha256: str  # of the PNG file
+    labels: tuple[str, ...] | None = None  # of a multi-label set, sorted; None where each image has one class
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the image shows: its labels, or its one class."""
+        return (self.class_name,) if self.labels is None else self.labels
 
 
 def read_manifest(folder: Path = PROCESSED_DIR) -> list[ManifestRow]:
     """The rows of manifest.csv: training images first, then by class name and number, the order of all arrays.
 
-    The classes in order are the sorted class names. Raises InputError when there is no manifest and IntegrityError
-    when it is not one that stage 1 wrote.
+    The classes in order are the sorted names of classes or labels. Raises InputError when there is no manifest and
+    IntegrityError when it is not one that stage 1 wrote.
     """
     path = folder / MANIFEST
     try:
         with open(path, encoding="utf-8", newline="") as file:
             header, *lines = csv.reader(file)
-            rows = [ManifestRow(*line) for line in lines]
+            has_labels = header == [*HEADER, LABELS_COLUMN]
+            rows = [_parse_row(line, has_labels) for line in lines]
     except FileNotFoundError:
         raise InputError(f"{printable(path)}: no such file; `make data` writes it") from None
     except (ValueError, TypeError, csv.Error):  # not UTF-8, no header, a line of another length
         raise _foreign(path) from None
     positions = [_position(row) for row in rows]
     is_ordered = positions == sorted(set(positions))
-    if tuple(header) != HEADER or not rows or not is_ordered or not all(map(_is_well_formed, rows)):
+    is_known = has_labels or header == list(HEADER)
+    if not is_known or not rows or not is_ordered or not all(map(_is_well_formed, rows)):
         raise _foreign(path)
     return rows
 
@@ -137,10 +148,20 @@ def _extract(archive: Path, expected: dict[str, ManifestRow], folders: dict[str,
 
 
 def _write_manifest(path: Path, rows: list[ManifestRow]) -> None:
+    has_labels = any(row.labels is not None for row in rows)
     with open(path, "w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(HEADER)
-        writer.writerows((row.split, row.class_name, row.file, row.source, row.sha256) for row in rows)
+        writer.writerow([*HEADER, LABELS_COLUMN] if has_labels else HEADER)
+        for row in rows:
+            labels = [join_labels(row.names)] if has_labels else []
+            writer.writerow([row.split, row.class_name, row.file, row.source, row.sha256, *labels])
+
+
+def _parse_row(line: list[str], has_labels: bool) -> ManifestRow:
+    if not has_labels:
+        return ManifestRow(*line, labels=None)
+    *values, labels = line
+    return ManifestRow(*values, labels=split_labels(labels))
 
 
 def _position(row: ManifestRow) -> tuple[bool, str, int, str]:
@@ -156,12 +177,14 @@ def _write_stamp(folder: Path) -> None:
 def _is_well_formed(row: ManifestRow) -> bool:
     """Whether the row names a file inside its class folder, and so can be read and written without further checks."""
     name, number = row.class_name, row.file.rpartition("/")[2]
+    labels = list(row.labels or ())
     return (
         row.split in SPLITS
         and name not in ("", "..")
         and Path(name).name == name  # no separator, no drive
         and IMAGE_NAME.fullmatch(number) is not None
         and row.file == f"{row.split}/{name}/{number}"
+        and labels == sorted(set(labels) - {""})
     )
 
 

@@ -14,14 +14,17 @@ from PIL import Image
 
 from Resnet23.config import Params, flatten
 from Resnet23.figures.findings import accuracy_interval, gap_finding, headline, percent
+from Resnet23.figures.multilabel_findings import multilabel_gap_finding, multilabel_headline
 from Resnet23.figures.theme import Picture
 from Resnet23.images import encode_png, resize_image
 from Resnet23.modeling.metrics import classification_metrics
+from Resnet23.modeling.multilabel_metrics import multilabel_metrics
+from Resnet23.multilabel_predictions import MultilabelPredictions
 from Resnet23.predictions import Predictions
 from Resnet23.results import Results
 from Resnet23.revision import git_revision
 
-TEMPLATE = "report.html"
+TEMPLATES = {"multiclass": "report.html", "multilabel": "multilabel.html"}
 PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "dvc", "mlflow")
 EXAMPLES = 6  # right and wrong predictions shown, of each
 EXAMPLE_PIXELS = 96  # largest side of an example's picture
@@ -45,6 +48,23 @@ EXPLANATIONS = {
     "samples": "After random changes such as flips and crops. If you cannot recognise them, neither can the network.",
     "filters": "The weights of the first convolution as colours, strongest first, each scaled to its own range.",
 }
+MULTILABEL_EXPLANATIONS = {
+    "learning_curves": "The dotted line marks the epoch whose weights were kept: the one of the highest mAP on the "
+    "validation images. An image with one wrong label among many counts as wrong in the lines below.",
+    "co_occurrence": "Where the two sides differ, the network has learnt that labels go together, or missed it.",
+    "per_class": "At the thresholds. Precision: of the images given this label, the share that has it. Recall: of the "
+    "images that have it, the share that was found. F1 is their harmonic mean.",
+    "precision_recall": "Each label by itself, as the threshold on its probability moves. Average precision is the "
+    "area under the curve.",
+    "thresholds": "On the validation images; the dotted line is the threshold that was chosen there. A higher one "
+    "trades recall for precision.",
+    "calibration": "Answers grouped by their probability. Below the diagonal a label is there less often than its "
+    "probability says. A threshold makes up for that, a reader of the probability cannot.",
+    "mistakes": "A wrong answer, as the label's probability, above the labels of the image. Look for forgotten labels "
+    "here first.",
+    "samples": EXPLANATIONS["samples"],
+    "filters": EXPLANATIONS["filters"],
+}
 
 
 @dataclass(frozen=True)
@@ -54,8 +74,9 @@ class Example:
     source: str  # data: URL
     file: str
     label: str
+    predicted: str
     right: bool
-    guesses: list[tuple[str, float]]  # the TOP classes and their probabilities
+    guesses: list[tuple[str, float]]  # the TOP classes, and all labels that were given, with their probabilities
 
 
 def build_page(results: Results, params: Params, pictures: Sequence[Picture]) -> str:
@@ -68,13 +89,12 @@ def build_page(results: Results, params: Params, pictures: Sequence[Picture]) ->
         lstrip_blocks=True,
     )
     environment.filters |= {"percent": percent, "thousands": "{:,}".format}
-    return environment.get_template(TEMPLATE).render(
-        headline=headline(results.metrics),
-        gap=gap_finding(results.metrics),
-        interval=accuracy_interval(results.metrics["accuracy"], len(results.predictions.files)),
+    task = results.features.task
+    explanations = MULTILABEL_EXPLANATIONS if task == "multilabel" else EXPLANATIONS
+    return environment.get_template(TEMPLATES[task]).render(
+        **(_multilabel_summary(results) if task == "multilabel" else _summary(results)),
         metrics=results.metrics,
-        splits=_splits(results),
-        figures=[_figure(picture) for picture in pictures],
+        figures=[_figure(picture, explanations[picture.name]) for picture in pictures],
         examples=_examples(results),
         data=_data(results),
         params=flatten(params.model_dump()),
@@ -83,6 +103,34 @@ def build_page(results: Results, params: Params, pictures: Sequence[Picture]) ->
         revision=git_revision(),
         run=results.run,
     )
+
+
+def _summary(results: Results) -> dict[str, Any]:
+    """What the top of the page says."""
+    metrics = results.metrics
+    return {
+        "headline": headline(metrics),
+        "gap": gap_finding(metrics),
+        "interval": accuracy_interval(metrics["accuracy"], len(results.predictions.files)),
+        "splits": _splits(results),
+    }
+
+
+def _multilabel_summary(results: Results) -> dict[str, Any]:
+    """The same for several labels for each image."""
+    metrics, validation, images = results.metrics, results.validation, len(results.predictions.files)
+    splits = [{"name": "test", **metrics}]
+    if validation.labels.any():
+        thresholds = [scores["threshold"] for scores in metrics["per_class"].values()]
+        found = multilabel_metrics(validation.labels, validation.probabilities, validation.classes, thresholds)
+        splits.insert(0, {"name": "validation", **found})
+    return {
+        "headline": multilabel_headline(metrics, images),
+        "gap": multilabel_gap_finding(metrics),
+        "interval": accuracy_interval(metrics["subset_accuracy"], images),
+        "labels_per_image": float(results.predictions.labels.sum(axis=1).mean()),
+        "splits": splits,
+    }
 
 
 def _splits(results: Results) -> list[dict[str, Any]]:
@@ -96,12 +144,12 @@ def _splits(results: Results) -> list[dict[str, Any]]:
     return rows
 
 
-def _figure(picture: Picture) -> dict[str, str]:
+def _figure(picture: Picture, explanation: str) -> dict[str, str]:
     lossless = picture.name not in PHOTO_FIGURES
     return {
         "name": picture.name,
         "title": picture.title,
-        "explanation": EXPLANATIONS[picture.name],
+        "explanation": explanation,
         "light": _embed_webp(picture.light, lossless),
         "dark": _embed_webp(picture.dark, lossless),
     }
@@ -117,10 +165,9 @@ def _embed_webp(png: bytes, lossless: bool) -> str:
 def _examples(results: Results) -> list[Example]:
     """Right, then wrong predictions, each picked at equal distances over the test split."""
     predictions, images = results.predictions, results.features.test.images
-    right = predictions.predicted == predictions.labels
     return [
         _example(predictions, images, int(row))
-        for group in (right, ~right)
+        for group in (predictions.right, ~predictions.right)
         for row in _spread(np.flatnonzero(group), EXAMPLES)
     ]
 
@@ -130,17 +177,24 @@ def _spread(rows: np.ndarray, count: int) -> np.ndarray:
     return rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int)]
 
 
-def _example(predictions: Predictions, images: np.ndarray, row: int) -> Example:
+def _example(predictions: Predictions | MultilabelPredictions, images: np.ndarray, row: int) -> Example:
     order = np.argsort(-predictions.probabilities[row], kind="stable")[:TOP]
+    label, predicted = predictions.labels[row], predictions.predicted[row]
+    if isinstance(predictions, MultilabelPredictions):
+        order = [*order, *(number for number in np.flatnonzero(predicted) if number not in order)]
+        label, predicted = (", ".join(predictions.names(given)) or "no label" for given in (label, predicted))
+    else:
+        label, predicted = predictions.classes[label], predictions.classes[predicted]
     image = images[row]
     if len(image) > EXAMPLE_PIXELS:
         image = resize_image(Image.fromarray(image), EXAMPLE_PIXELS, "stretch")
     return Example(
         source=f"data:image/png;base64,{b64encode(encode_png(image)).decode('ascii')}",
         file=predictions.files[row],
-        label=predictions.classes[predictions.labels[row]],
-        right=bool(order[0] == predictions.labels[row]),
-        guesses=[(predictions.classes[label], float(predictions.probabilities[row, label])) for label in order],
+        label=label,
+        predicted=predicted,
+        right=bool(predictions.right[row]),
+        guesses=[(predictions.classes[number], float(predictions.probabilities[row, number])) for number in order],
     )
 
 

@@ -21,6 +21,7 @@ from Resnet23.config import (
 from Resnet23.errors import InputError, IntegrityError
 from Resnet23.files import printable
 from Resnet23.history import read_history
+from Resnet23.multilabel_predictions import MultilabelPredictions, read_multilabel_predictions
 from Resnet23.predictions import Predictions, read_predictions
 
 MAKERS = {
@@ -30,7 +31,16 @@ MAKERS = {
     PREDICTIONS_FILE: "predict",
     METRICS_FILE: "predict",
 }
-METRICS = ("train_accuracy", "accuracy", "balanced_accuracy", "precision", "recall", "f1", "mAP", "loss", "ece")
+METRICS = {
+    "multiclass": (
+        "train_accuracy", "accuracy", "balanced_accuracy", "precision", "recall", "f1", "mAP", "loss", "ece"
+    ),
+    "multilabel": (
+        "train_mAP", "mAP", "f1_macro", "f1_micro", "subset_accuracy", "hamming_loss", "coverage", "loss", "ece"
+    ),
+}  # fmt: skip
+ACCURACY = {"multiclass": "accuracy", "multilabel": "subset_accuracy"}  # the share of images that are right
+READ_PREDICTIONS = {"multiclass": read_predictions, "multilabel": read_multilabel_predictions}
 
 
 @dataclass(frozen=True)
@@ -38,8 +48,9 @@ class Inspection:
     """What the training looked like from inside."""
 
     batch: np.ndarray  # (N, H, W, 3) uint8, augmented training images as the network saw them
-    labels: np.ndarray  # (N,) int64
+    labels: np.ndarray  # (N,) int64, or (N, C) of 0 and 1
     kernels: np.ndarray  # (K, 3, h, w) float32, of the first layer
+    val_mAP: np.ndarray | None = None  # (epochs,), multi-label only: by which the epoch was chosen
 
 
 @dataclass(frozen=True)
@@ -49,8 +60,8 @@ class Results:
     features: Features
     history: dict[str, np.ndarray]
     inspection: Inspection
-    predictions: Predictions  # of the test split, in its order
-    validation: Predictions  # without rows when there is no validation split
+    predictions: Predictions | MultilabelPredictions  # of the test split, in its order
+    validation: Predictions | MultilabelPredictions  # without rows when there is no validation split
     metrics: dict[str, Any]
     run: dict[str, Any]  # run_id, experiment, store; empty when the training was not tracked
 
@@ -63,13 +74,16 @@ def read_results() -> Results:
     for path, stage in MAKERS.items():
         if not path.exists():
             raise InputError(f"{printable(path)}: no such file; `make {stage}` writes it")
+    features, inspection = read_features(), read_inspection(INSPECTION_FILE)
+    read = READ_PREDICTIONS[features.task]
+    mean_precision = {} if inspection.val_mAP is None else {"val_mAP": inspection.val_mAP}
     results = Results(
-        read_features(),
-        read_history(HISTORY_FILE),
-        read_inspection(INSPECTION_FILE),
-        read_predictions(PREDICTIONS_FILE),
-        read_predictions(VAL_PREDICTIONS_FILE),
-        read_metrics(METRICS_FILE),
+        features,
+        read_history(HISTORY_FILE) | mean_precision,
+        inspection,
+        read(PREDICTIONS_FILE),
+        read(VAL_PREDICTIONS_FILE),
+        read_metrics(METRICS_FILE, features.task),
         _read_json(RUN_FILE) if RUN_FILE.exists() else {},
     )
     _check_classes(results)
@@ -77,10 +91,10 @@ def read_results() -> Results:
     return results
 
 
-def read_metrics(path: Path) -> dict[str, Any]:
-    """The numbers of metrics.json; raises InputError when one is missing."""
+def read_metrics(path: Path, task: str = "multiclass") -> dict[str, Any]:
+    """The numbers of metrics.json; raises InputError when one of the task is missing."""
     metrics = _read_json(path)
-    missing = [name for name in METRICS if not isinstance(metrics.get(name), int | float)]
+    missing = [name for name in METRICS[task] if not isinstance(metrics.get(name), int | float)]
     if missing or not isinstance(metrics.get("per_class"), Mapping):
         raise InputError(f"{printable(path)}: no number for {', '.join(missing) or 'per_class'}; run `make predict`")
     return metrics
@@ -90,7 +104,7 @@ def read_inspection(path: Path) -> Inspection:
     """The arrays of inspection.npz; raises IntegrityError when it holds anything else, such as a pickle."""
     try:
         with np.load(path, allow_pickle=False) as arrays:
-            inspection = Inspection(arrays["batch"], arrays["labels"], arrays["kernels"])
+            inspection = Inspection(arrays["batch"], arrays["labels"], arrays["kernels"], arrays.get("val_mAP"))
     except (OSError, ValueError, KeyError, TypeError, EOFError, BadZipFile) as error:
         raise IntegrityError(f"{printable(path)}: not the arrays of a training ({error}); run `make train`") from None
     batch, kernels = inspection.batch, inspection.kernels
@@ -124,10 +138,10 @@ def _check_run(results: Results) -> None:
     predictions, test = results.predictions, results.features.test
     if predictions.files != test.files or not np.array_equal(predictions.labels, test.targets):
         raise InputError(f"{printable(PREDICTIONS_FILE)}: not of the test images in the features; run `make predict`")
-    accuracy = float((predictions.predicted == predictions.labels).mean())
-    if abs(accuracy - results.metrics["accuracy"]) > 1e-6:
+    name, accuracy = ACCURACY[results.features.task], float(predictions.right.mean())
+    if abs(accuracy - results.metrics[name]) > 1e-6:
         raise InputError(
-            f"{printable(METRICS_FILE)}: found accuracy {results.metrics['accuracy']:.4f}, but "
+            f"{printable(METRICS_FILE)}: found {name} {results.metrics[name]:.4f}, but "
             f"{printable(PREDICTIONS_FILE)} has {accuracy:.4f}; run `make predict`"
         )
 

@@ -1,6 +1,7 @@
 """Say in a few lines what a finished project reached and where to look at it."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -13,23 +14,30 @@ from Resnet23.files import printable
 
 
 def summarize(folder: Path) -> str:
-    """The test accuracy of the project in `folder`, and the paths of its page, figures and model.
+    """How good the project in `folder` is on the test images, and the paths of its page, figures and model.
 
     Raises InputError when the project has no metrics yet.
     """
     file = folder / METRICS_FILE
     try:
-        metrics = json.loads(file.read_text(encoding="utf-8"))
-        accuracy, train_accuracy = metrics["accuracy"], metrics["train_accuracy"]
+        result = _result(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{printable(file)}: no metrics to read ({error}); run the pipeline with: dvc repro") from None
     lines = [
-        f"Test accuracy  {accuracy:.1%} (training images: {train_accuracy:.1%})",
+        result,
         f"Report page    {printable(folder / PAGE_FILE)}",
         f"Figures        {printable(folder / FIGURES_DIR)}",
         f"Model          {printable(folder / CHECKPOINT_FILE)}",
     ]
     return "\n".join(lines)
+
+
+def _result(metrics: Mapping[str, float]) -> str:
+    if "subset_accuracy" in metrics:  # of a multi-label project
+        return (
+            f"Test mAP       {metrics['mAP']:.3f} (every label right: {metrics['subset_accuracy']:.1%} of the images)"
+        )
+    return f"Test accuracy  {metrics['accuracy']:.1%} (training images: {metrics['train_accuracy']:.1%})"
 
 
 def main(

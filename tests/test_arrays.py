@@ -67,6 +67,36 @@ def test_reads_memory_maps_and_properties(folder: Path) -> None:
     assert features.info["storage"] == "array"  # which features.json, being of before there was a choice, does not say
 
 
+def make_multilabel(folder: Path, **changed: np.ndarray) -> None:
+    """Give the images two labels each, or what `changed` says, as in train=..."""
+    for split, count in (("train", 6), ("test", 3)):
+        np.save(folder / split / "targets.npy", changed.get(split, np.ones((count, 2), np.uint8)))
+    change(folder, task="multilabel")
+
+
+def test_multilabel_targets_are_a_number_for_each_class(folder: Path) -> None:
+    targets = np.array([[0, 0], [0, 1], [1, 0], [1, 1], [0, 0], [1, 0]], np.uint8)
+    make_multilabel(folder, train=targets)
+    features = read_features(folder)
+    assert features.task == "multilabel" and features.train.targets.dtype == np.uint8
+    assert features.train.targets.tolist() == targets.tolist() and features.test.targets.tolist() == [[1, 1]] * 3
+
+
+@pytest.mark.parametrize(
+    ("targets", "found"),
+    [
+        (np.full((3, 2), 2, np.uint8), "found a target 2, expected 0 and 1"),
+        (np.ones((3, 3), np.uint8), r"found shape \(3, 3\) of uint8, expected \(3, 2\) of uint8"),
+        (np.ones((3, 2), np.int64), r"found shape \(3, 2\) of int64, expected \(3, 2\) of uint8"),
+        (np.zeros(3, np.int64), r"found shape \(3,\) of int64"),
+    ],
+)
+def test_other_multilabel_targets_are_refused(folder: Path, targets: np.ndarray, found: str) -> None:
+    make_multilabel(folder, test=targets)
+    with pytest.raises(IntegrityError, match=f"test/targets.npy: {found}"):
+        read_features(folder)
+
+
 def test_without_validation_all_rows_are_trained_on(folder: Path) -> None:
     change(folder, val_indices=[], counts={"train": 6, "val": 0, "test": 3})
     features = read_features(folder)
@@ -95,9 +125,10 @@ def test_a_missing_file_is_named_with_the_command_that_makes_it(folder: Path, na
         ({"std": None}, "std: found None"),
         ({"counts": {"train": 4, "test": 3}}, "counts.val: "),
         ({"storage": "tape"}, "storage: found 'tape'"),
+        ({"task": "regression"}, "task: found 'regression'"),
         ({"counts": {"train": 9, "val": 2, "test": 3}}, "files.json: expected a list of 11 file names"),
         ({"image_size": 16}, r"images.npy: found shape \(6, 8, 8, 3\) of uint8, expected \(6, 16, 16, 3\)"),
-        ({"classes": ["ant"]}, "targets.npy: a target beyond the 1 classes"),
+        ({"classes": ["ant"]}, "targets.npy: found a target 1, expected a position among the 1 classes"),
         ({"val_indices": [1, 6]}, "val_indices: expected 2 different sorted rows of the 6"),
         ({"val_indices": [4, 1]}, "val_indices"),
         ({"val_indices": [4, 4]}, "val_indices"),

@@ -126,6 +126,8 @@ def test_the_neutral_defaults_are_pinned():
     """A recipe in presets/ relies on them for the keys that it does not name."""
     assert config.TrainParams().model_dump(exclude={"augment"}) == {
         "task": None,
+        "loss": None,
+        "thresholds": {"goal": "f1", "level": 0.9},
         "epochs": 20,
         "batch_size": 64,
         "accumulation": 1,

@@ -179,6 +179,21 @@ def test_manifests_that_name_other_places_are_refused(folder, line):
         read_manifest(folder)
 
 
+def labelled(name: str, labels: str) -> str:
+    return f"train,images,train/images/{name}.png,x,0,{labels}\n"
+
+
+def test_a_manifest_with_labels_tells_none_from_no_label(tmp_path):
+    manifest = tmp_path / "manifest.csv"
+    header = "split,class,file,source,sha256,labels\n"
+    manifest.write_text(header + labelled("00000", "a|b c") + labelled("00001", ""))
+    assert [(row.labels, row.names) for row in read_manifest(tmp_path)] == [(("a", "b c"), ("a", "b c")), ((), ())]
+    for labels in ("b|a", "a|a", "a|", "a,b"):
+        manifest.write_text(header + labelled("00000", labels))
+        with pytest.raises(IntegrityError, match=r"manifest\.csv"):
+            read_manifest(tmp_path)
+
+
 def test_manifests_out_of_order_or_without_content_are_refused(folder):
     manifest = folder / "manifest.csv"
     header, first, *rest = manifest.read_text().splitlines(keepends=True)

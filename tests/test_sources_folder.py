@@ -11,7 +11,7 @@ from PIL import Image
 
 from Resnet23.config import DataParams
 from Resnet23.errors import InputError
-from Resnet23.sources import folder as module
+from Resnet23.sources import location
 from Resnet23.sources.examples import Example, split_examples
 from Resnet23.sources.folder import load
 
@@ -94,14 +94,14 @@ def test_stray_and_hidden_files_are_counted_in_one_line(tmp_path, log):
 
 def test_a_class_that_is_only_in_test_is_refused_with_the_nearest_name(tmp_path, log):
     make(tmp_path, "train/cat/1.png", "train/dog/1.png", "test/cat/1.png", "test/dogs/1.png")
-    with pytest.raises(InputError, match=r"class dogs is not in train/; did you mean dog\?"):
+    with pytest.raises(InputError, match=r"has test images of dogs, but no training images; did you mean dog\?"):
         read(tmp_path)
 
 
 def test_a_class_that_is_only_in_train_is_told(tmp_path, log):
     make(tmp_path, "train/a/1.png", "train/b/1.png", "train/c/1.png", "test/a/1.png", "test/b/1.png")
     assert len(read(tmp_path)) == 5
-    assert "no images of class c" in log[0]
+    assert "has training images of c, but no test images" in log[0]
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_a_url_is_downloaded_once(tmp_path, log, monkeypatch):
         with tarfile.open(target, "w") as tar:
             tar.add(tmp_path / "photos", "photos")
 
-    monkeypatch.setattr(module, "download", fake_download)
+    monkeypatch.setattr(location, "download", fake_download)
     for _ in range(2):
         assert len(read("https://example.org/my%20photos.tar?key=1")) == 4
     assert calls == ["https://example.org/my%20photos.tar?key=1"]

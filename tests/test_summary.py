@@ -18,6 +18,11 @@ def test_the_accuracies_and_the_places_to_look_at_are_named(tmp_path, monkeypatc
     assert str(Path("demo/reports/index.html")) in text
 
 
+def test_of_several_labels_the_precision_and_the_share_of_right_images_are_named(tmp_path):
+    write_json(tmp_path / "reports/metrics.json", {"mAP": 0.96712, "subset_accuracy": 0.745, "f1_macro": 0.9})
+    assert "Test mAP       0.967 (every label right: 74.5% of the images)" in summarize(tmp_path)
+
+
 @pytest.mark.parametrize("content", [None, "{", '{"accuracy": 1.0}'])
 def test_without_metrics_the_message_says_how_to_get_them(content, tmp_path):
     file = tmp_path / "reports" / "metrics.json"

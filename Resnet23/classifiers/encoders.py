@@ -12,9 +12,9 @@ from torchvision.models import get_model, get_model_weights, list_models
 
 from Resnet23.classifiers.hugging_face import load_auto_model
 from Resnet23.config import suggest
+from Resnet23.dataset import resize
 from Resnet23.errors import InputError
 from Resnet23.files import printable
-from Resnet23.modeling.batches import resize
 from Resnet23.modeling.checkpoint import Checkpoint, Preprocessing, load_checkpoint
 from Resnet23.modeling.device import choose_device
 from Resnet23.modeling.model23 import ResNet

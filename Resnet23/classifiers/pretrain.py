@@ -27,15 +27,14 @@ from Resnet23.arrays import Features, Split, read_features
 from Resnet23.classifiers.hugging_face import import_transformers
 from Resnet23.command import DebugOption, ParamsOption, PresetOption, SetOption, run_command
 from Resnet23.config import ENCODER_DIR, PARAMS_FILE, Params, load_params
-from Resnet23.dataset import FeatureDataset
+from Resnet23.dataset import FeatureDataset, resize
 from Resnet23.files import atomic_folder, require_writable
 from Resnet23.history import EpochRecord, write_history
-from Resnet23.modeling.batches import resize
 from Resnet23.modeling.consistency import check_consistency
 from Resnet23.modeling.device import choose_device
 from Resnet23.modeling.evaluate import Evaluation, evaluate
 from Resnet23.modeling.fit import fit
-from Resnet23.modeling.losses import get_task
+from Resnet23.modeling.losses import check_loss, training_task
 from Resnet23.modeling.optim import check_names
 from Resnet23.modeling.phases import resolve_phases
 from Resnet23.modeling.resume import NOT_SAVED, ResumeFile, remove_old_states, resume_file, training_lock
@@ -91,6 +90,7 @@ def main(
     replaced = [] if epochs is None else [f"train.epochs={epochs}"]
     params = load_params(params_file, preset, [*(assignments or []), *replaced])
     check_names(params.train)
+    check_loss(params.train.loss)
     require_writable(ENCODER_DIR.parent)
     features = read_features()
     check_consistency(features, params)
@@ -118,9 +118,10 @@ def pretrain(
     Without validation rows the last epoch is kept.
     """
     torch.manual_seed(params.seed)  # initial weights
-    classes, task = len(features.classes), get_task(features.task)
+    classes = len(features.classes)
     network = EncoderWithClassifier(create_encoder(), input_size(features.image_size), classes)
     train = _dataset(features, features.train, features.train_indices)
+    task = training_task(features.task, params.train.loss, train.targets)
     validation = _dataset(features, features.train, features.val_indices) if len(features.val_indices) else None
     result = fit(network, train, validation, task, classes, params.train, params.seed, on_epoch, resume=resume)
     network.load_state_dict(result.state_dict)

@@ -22,6 +22,7 @@ from Resnet23.figures.findings import (
 from Resnet23.figures.theme import COLOR_MAP, LIGHT, WIDTH, Theme, shorten, title_figure
 from Resnet23.history import History, best_epoch, has_validation
 from Resnet23.modeling.metrics import calibration_bins, expected_calibration_error
+from Resnet23.multilabel_predictions import MultilabelPredictions
 from Resnet23.predictions import Predictions
 
 MAX_NUMBERED = 20  # classes up to which a confusion matrix has room for numbers
@@ -32,6 +33,8 @@ WORST, BEST = 20, 10  # classes shown of more than MAX_ROWS
 WORST_CURVES = 5
 SCORES = {"precision": "precision", "recall": "recall", "f1": "F1", "average_precision": "average precision"}
 RECALL_GRID = np.linspace(0, 1, 201)
+
+Answers = Predictions | MultilabelPredictions
 
 
 def plot_learning_curve(history: History, theme: Theme = LIGHT) -> Figure:
@@ -46,9 +49,9 @@ def plot_learning_curve(history: History, theme: Theme = LIGHT) -> Figure:
     epochs = np.arange(1, len(history["train_loss"]) + 1)
     for axes, quantity in zip(figure.subplots(1, 2), ("loss", "accuracy"), strict=True):
         axes.axvline(best, color=theme.muted, linestyle=":", linewidth=1.5)
-        _plot_epochs(axes, epochs, history[f"train_{quantity}"], best, "training", theme.lines[0])
+        plot_epochs(axes, epochs, history[f"train_{quantity}"], best, "training", theme.lines[0])
         if has_validation(history):
-            _plot_epochs(axes, epochs, history[f"val_{quantity}"], best, "validation", theme.lines[1])
+            plot_epochs(axes, epochs, history[f"val_{quantity}"], best, "validation", theme.lines[1])
         axes.set(title=quantity.capitalize(), xlabel="epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.legend()
@@ -70,8 +73,8 @@ def plot_confusion_matrix(predictions: Predictions, theme: Theme = LIGHT) -> Fig
     if len(classes) <= MAX_NUMBERED:
         _write_counts(axes, counts, shares)
     axes.grid(visible=False)
-    _name_ticks(axes.xaxis, classes)
-    _name_ticks(axes.yaxis, classes)
+    name_ticks(axes.xaxis, classes)
+    name_ticks(axes.yaxis, classes)
     axes.set(xlabel="predicted class", ylabel="true class")
     bar = figure.colorbar(
         image, ax=axes, label="share of the true class", format=PercentFormatter(1), aspect=40, pad=0.01
@@ -103,7 +106,7 @@ def plot_per_class(per_class: Mapping[str, Mapping[str, Any]], theme: Theme = LI
     return figure
 
 
-def plot_precision_recall(predictions: Predictions, metrics: Mapping[str, Any], theme: Theme = LIGHT) -> Figure:
+def plot_precision_recall(predictions: Answers, metrics: Mapping[str, Any], theme: Theme = LIGHT) -> Figure:
     """Precision against recall, one-vs-rest; of many classes the mean curve and the worst."""
     figure = Figure(figsize=(WIDTH, 4.8), layout="constrained")
     title_figure(figure, ranking_finding(metrics))
@@ -117,7 +120,7 @@ def plot_precision_recall(predictions: Predictions, metrics: Mapping[str, Any], 
         known = known[-WORST_CURVES:]
     styles = [(color, dash) for dash in ("-", "--") for color in theme.lines]
     for name, (color, dash) in zip(known, cycle(styles), strict=False):
-        precision, recall, _ = precision_recall_curve(*_one_vs_rest(predictions, name))
+        precision, recall, _ = precision_recall_curve(*predictions.one_vs_rest(name))
         label = f"{shorten(name)} ({scores[name]:.2f})"
         axes.step(recall, precision, where="post", color=color, linestyle=dash, label=label)
     axes.set(xlabel="recall", ylabel="precision", xlim=(0, 1.01), ylim=(0, 1.02))
@@ -148,7 +151,7 @@ def plot_calibration(predictions: Predictions, validation: Predictions | None = 
     return figure
 
 
-def _plot_epochs(axes: Axes, epochs: np.ndarray, values: Any, best: int, label: str, color: str) -> None:
+def plot_epochs(axes: Axes, epochs: np.ndarray, values: Any, best: int, label: str, color: str) -> None:
     """One line over the epochs, with a dot at the best one (and at an only one, which has no line)."""
     values = np.asarray(values, dtype=float)
     axes.plot(epochs, values, color=color, label=label)
@@ -182,16 +185,16 @@ def _write_counts(axes: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
         text = f"{counts[row, column]:,}"
         if len(counts) <= MAX_CURVES and counts[row, column]:
             text += f"\n{100 * share:.0f}%"
-        _write_cell(axes, row, column, text, share)
+        write_cell(axes, row, column, text, share)
 
 
 def _write_scores(axes: Axes, values: np.ndarray) -> None:
     """Each score in its cell; a class without test images has no average precision."""
     for (row, column), value in np.ndenumerate(values):
-        _write_cell(axes, row, column, "-" if np.isnan(value) else f"{value:.2f}", value)
+        write_cell(axes, row, column, "-" if np.isnan(value) else f"{value:.2f}", value)
 
 
-def _write_cell(axes: Axes, row: int, column: int, text: str, value: float) -> None:
+def write_cell(axes: Axes, row: int, column: int, text: str, value: float) -> None:
     """A text in black or white, whichever stands out from the colour of `value`."""
     red, green, blue, _ = matplotlib.colormaps[COLOR_MAP](value)
     bright = 0.299 * red + 0.587 * green + 0.114 * blue > 0.4  # ITU-R BT.601 luma
@@ -206,7 +209,7 @@ def _write_cell(axes: Axes, row: int, column: int, text: str, value: float) -> N
     )
 
 
-def _name_ticks(axis: Axis, classes: Sequence[str]) -> None:
+def name_ticks(axis: Axis, classes: Sequence[str]) -> None:
     """Class names beside an axis, of many classes every so many-th; slanted below."""
     step = -(-len(classes) // MAX_TICKS)
     axis.set_ticks(range(0, len(classes), step), [shorten(name) for name in classes[::step]])
@@ -216,15 +219,9 @@ def _name_ticks(axis: Axis, classes: Sequence[str]) -> None:
             label.set(horizontalalignment="right", rotation_mode="anchor")
 
 
-def _one_vs_rest(predictions: Predictions, name: str) -> tuple[np.ndarray, np.ndarray]:
-    """Whether each image is of the class, and the probability that it is: (N,) each."""
-    label = predictions.classes.index(name)
-    return predictions.labels == label, predictions.probabilities[:, label]
-
-
-def _precision_on_grid(predictions: Predictions, name: str) -> np.ndarray:
+def _precision_on_grid(predictions: Answers, name: str) -> np.ndarray:
     """The highest precision of one class at each recall of RECALL_GRID or beyond it ("interpolated precision")."""
-    precision, recall, _ = precision_recall_curve(*_one_vs_rest(predictions, name))  # recall falls from 1 to 0
+    precision, recall, _ = precision_recall_curve(*predictions.one_vs_rest(name))  # recall falls from 1 to 0
     highest = np.maximum.accumulate(precision[:-1])  # less the end point, which is 1 by convention
     return highest[np.searchsorted(-recall[:-1], -RECALL_GRID, side="right") - 1]
 

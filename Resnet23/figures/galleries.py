@@ -23,7 +23,7 @@ def plot_samples(inspection: Inspection, classes: Sequence[str], count: int, the
     images = inspection.batch[:count]
     labels = inspection.labels[:count]
     finding = samples_finding(len(images), len(inspection.batch), len(np.unique(inspection.labels)))
-    return _plot_tiles(finding, images, [[shorten(classes[label], 16)] for label in labels], COLUMNS, theme)
+    return plot_tiles(finding, images, [[shorten(classes[label], 16)] for label in labels], COLUMNS, theme)
 
 
 def plot_mistakes(predictions: Predictions, images: np.ndarray, count: int, theme: Theme = LIGHT) -> Figure:
@@ -38,7 +38,7 @@ def plot_mistakes(predictions: Predictions, images: np.ndarray, count: int, them
         for row in rows
     ]
     tiles = [images[row] for row in rows]
-    return _plot_tiles(mistakes_finding(predictions, len(rows)), tiles, captions, COLUMNS, theme)
+    return plot_tiles(mistakes_finding(predictions, len(rows)), tiles, captions, COLUMNS, theme)
 
 
 def plot_filters(kernels: np.ndarray, theme: Theme = LIGHT) -> Figure:
@@ -48,7 +48,7 @@ def plot_filters(kernels: np.ndarray, theme: Theme = LIGHT) -> Figure:
     low, high = (extreme(strongest, axis=(1, 2, 3), keepdims=True) for extreme in (np.min, np.max))
     scaled = (strongest - low) / np.maximum(high - low, np.finfo(np.float32).tiny)
     tiles = scaled.transpose(0, 2, 3, 1)  # (K, h, w, 3) in 0..1
-    return _plot_tiles(filters_finding(norms), tiles, [[] for _ in tiles], FILTER_COLUMNS, theme)
+    return plot_tiles(filters_finding(norms), tiles, [[] for _ in tiles], FILTER_COLUMNS, theme)
 
 
 def most_confident_mistakes(predictions: Predictions, count: int) -> np.ndarray:
@@ -58,7 +58,7 @@ def most_confident_mistakes(predictions: Predictions, count: int) -> np.ndarray:
     return wrong[order[:count]]
 
 
-def _plot_tiles(
+def plot_tiles(
     finding: str, images: Sequence[np.ndarray] | np.ndarray, captions: list[list[str]], columns: int, theme: Theme
 ) -> Figure:
     """Images in a grid, each over the lines of its caption; the first line is the one that counts."""

@@ -7,7 +7,6 @@ from signal import SIG_IGN, signal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -15,7 +14,7 @@ from Resnet23.augment import augment
 from Resnet23.augmentation.draws import Draws
 from Resnet23.augmentation.mixing import mix
 from Resnet23.config import TrainParams
-from Resnet23.dataset import FeatureDataset, normalize, to_unit_range
+from Resnet23.dataset import FeatureDataset, normalize, resize, to_unit_range
 from Resnet23.errors import Resnet23Error
 from Resnet23.imagefiles import ImageFiles
 from Resnet23.interrupts import SIGNALS
@@ -76,7 +75,7 @@ class BatchSource:
         return len(self.slices)
 
     def epoch(self, epoch: int, first: int = 0, resolution: int | None = None) -> Iterator[Batch]:
-        """The batches of an epoch from step `first` on, resized to `resolution` pixels where one is given."""
+        """The batches of an epoch from step `first` on, at `resolution` pixels or the network's own size."""
         order = epoch_order(len(self.data), self.seed, epoch)
         steps = range(first, len(self))
         batches = [order[self.slices[step]] for step in steps]  # of all processes together
@@ -87,7 +86,7 @@ class BatchSource:
             if isinstance(raw, Resnet23Error):
                 raise raw
             images, targets = self.change(*raw, Draws(self.seed, epoch, step, batch, part))
-            inputs = normalize(resize(images, resolution), self.data.mean, self.data.std)
+            inputs = normalize(resize(images, resolution or self.data.image_size), self.data.mean, self.data.std)
             yield Batch(inputs.contiguous(memory_format=self.order), targets, count, len(batch))
 
     def _share(self, batch: np.ndarray) -> slice:
@@ -107,7 +106,7 @@ class BatchSource:
         """The first `count` images of the training, changed at random but not normalised, and their targets."""
         positions = epoch_order(len(self.data), self.seed, 1)[self.slices[0]]
         images, targets = self.change(*self.data.raw_batch(positions), Draws(self.seed, 1, 0, positions))
-        return resize(images[:count], resolution), targets[:count]
+        return resize(images[:count], resolution or self.data.image_size), targets[:count]
 
     def _load(self, positions: Sequence[np.ndarray]) -> DataLoader:
         """Raw batches at these positions in turn; image files are read ahead by `num_workers` processes."""
@@ -149,10 +148,3 @@ def _leave_interrupts_to_the_parent(_: int) -> None:
     """
     for number in SIGNALS:
         signal(number, SIG_IGN)
-
-
-def resize(images: Tensor, resolution: int | None) -> Tensor:
-    """Bring images (N, 3, H, W) to `resolution` pixels a side; as they are where it is None or theirs already."""
-    if resolution is None or images.shape[-2:] == (resolution, resolution):
-        return images
-    return F.interpolate(images, (resolution, resolution), mode="bilinear", antialias=True, align_corners=False)

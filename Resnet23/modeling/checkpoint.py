@@ -9,10 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from Resnet23.errors import InputError, IntegrityError
+from Resnet23.errors import IntegrityError
 from Resnet23.files import atomic_write, printable
+from Resnet23.modeling.weightfiles import load_plain
 from Resnet23.modeling.zoo import create_model
 
+DEFAULT_THRESHOLD = 0.5  # of a label for which none has been chosen
 FORMAT = "resnet23-checkpoint"
 VERSION = 1
 
@@ -29,10 +31,17 @@ class Preprocessing:
 
 @dataclass(frozen=True)
 class Decision:
-    """Values fitted on validation images, None where there are none: temperature divides the logits."""
+    """Values fitted on validation images, None where there are none.
+
+    The temperature divides the logits. With labels, each is given from the probability of its threshold on.
+    """
 
     thresholds: list[float] | None = None
     temperature: float | None = None
+
+    def label_thresholds(self, labels: int) -> list[float]:
+        """A threshold for each of so many labels, 0.5 where none has been chosen."""
+        return self.thresholds or [DEFAULT_THRESHOLD] * labels
 
 
 @dataclass(frozen=True)
@@ -72,7 +81,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     Raises InputError when there is no such file, and IntegrityError when it is truncated, not a checkpoint of this
     project or version, or holds anything but plain values and tensors.
     """
-    content = _load_plain(path)
+    content = load_plain(path)
     found = (content.get("format"), content.get("version"))
     if found != (FORMAT, VERSION):
         raise IntegrityError(
@@ -101,7 +110,7 @@ def load_model(
     if model is None or classes is None:
         return load_checkpoint(path).build_model(printable(path))
     options = {"name": model} if isinstance(model, str) else dict(model)
-    content = _load_plain(path)
+    content = load_plain(path)
     return build_model(options, len(classes), content.get("state_dict", content), printable(path))
 
 
@@ -110,7 +119,7 @@ def build_model(
 ) -> nn.Module:
     """Create the network and load the weights from `origin`, all of them or none."""
     try:
-        model = create_model(num_classes=num_classes, **options)
+        model = create_model(num_classes=num_classes, **{**options, "pretrained": False})
     except TypeError as error:  # an option that is missing or that this version does not know
         raise IntegrityError(f"{origin}: cannot build the model {dict(options)} ({error})") from None
     try:
@@ -122,21 +131,3 @@ def build_model(
             f"{details[0][:200] if details else error}"
         ) from None
     return model.eval()
-
-
-def _load_plain(path: str | Path) -> dict[str, Any]:
-    """Read a file of plain values and tensors; code hidden in it does not run."""
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise InputError(f"{printable(path)}: no such file; train a model with `make train`") from None
-    except MemoryError:
-        raise
-    except Exception as error:  # of a dozen kinds, as the damage may be
-        reason = str(error).splitlines()[0][:150] if str(error) else type(error).__name__
-        raise IntegrityError(
-            f"{printable(path)}: not a readable checkpoint ({reason}); it is truncated, damaged or foreign"
-        ) from None
-    if not isinstance(content, dict):
-        raise IntegrityError(f"{printable(path)}: found {type(content).__name__}, expected a checkpoint's dictionary")
-    return content

@@ -5,7 +5,8 @@ import torch
 from Resnet23.arrays import Features
 from Resnet23.config import Params
 from Resnet23.errors import InputError
-from Resnet23.modeling.phases import check_phases
+from Resnet23.modeling.inputs import network_preprocessing
+from Resnet23.modeling.losses import check_loss
 from Resnet23.modeling.stages import freeze
 from Resnet23.modeling.zoo import create_model
 
@@ -14,6 +15,9 @@ def check_consistency(features: Features, params: Params) -> None:
     """Raise InputError when `params` asks for a training that is not possible on `features`."""
     if params.train.task not in (None, features.task):
         raise InputError(f"train.task: found {params.train.task}, but the features are labelled for {features.task}")
+    check_loss(params.train.loss, features.task)
+    if features.task == "multilabel":
+        _check_labels(features, params)
     if params.train.patience and not len(features.val_indices):
         raise InputError(
             f"train.patience: found {params.train.patience}, but features.val_fraction 0 leaves no validation images "
@@ -23,13 +27,35 @@ def check_consistency(features: Features, params: Params) -> None:
         found, side = getattr(params.train.augment, key), features.image_size
         if found >= side:
             raise InputError(f"train.augment.{key}: found {found}, expected less than the image size, {side}")
-    check_phases(params.train, features.image_size)
-    _check_stages(params, len(features.classes))
+    _check_network(features, params)
 
 
-def _check_stages(params: Params, classes: int) -> None:
-    """Try every phase's `trainable` on a network without memory."""
-    with torch.device("meta"):
-        model = create_model(num_classes=classes, **params.model.model_dump())
+def _check_labels(features: Features, params: Params) -> None:
+    """What a multi-label training needs."""
+    if len(features.classes) < 2:
+        raise InputError(
+            f"the only label is {features.classes[0]}, expected 2 or more; a yes-or-no question is a data.dataset of "
+            "two class folders"
+        )
+    if params.train.thresholds.goal and not len(features.val_indices):
+        raise InputError(
+            f"train.thresholds.goal: found {params.train.thresholds.goal}, but features.val_fraction 0 leaves no "
+            "validation images to choose thresholds on; set it to null, or hold some images out"
+        )
+
+
+def _check_network(features: Features, params: Params) -> None:
+    """Build the network, try every phase's `trainable` on it, and let it see an image."""
+    model = create_model(num_classes=len(features.classes), **params.model.model_dump()).eval()
     for phase in params.train.phases:
         freeze(model, phase.trainable)
+    default = network_preprocessing(features, params).image_size
+    for side in {phase.resolution or default for phase in params.train.phases}:
+        try:
+            with torch.no_grad():
+                model(torch.zeros(1, 3, side, side))
+        except (AssertionError, RuntimeError) as error:
+            raise InputError(
+                f"model.name: {params.model.name} does not take images of {side} pixels a side "
+                f"({str(error).splitlines()[0]}); choose another data.image_size, or another network"
+            ) from None

@@ -9,18 +9,29 @@ from torch import Tensor, nn
 from Resnet23.dataset import FeatureDataset
 from Resnet23.modeling.inference import predict_logits
 from Resnet23.modeling.losses import Task
+from Resnet23.modeling.multilabel_metrics import mean_average_precision
 from Resnet23.modeling.shares import share
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """How a model does on some images: mean loss, accuracy; logits (N, C), probabilities (N, C), targets on the CPU."""
+    """How a model does on some images: mean loss, accuracy; logits (N, C), probabilities (N, C), targets on the CPU.
+
+    With labels, targets (N, C), accuracy is the share of images with every label right at a threshold of 0.5. That is
+    coarse, so they have their mean average precision as well, which needs no threshold.
+    """
 
     loss: float
     accuracy: float
     logits: Tensor
     probabilities: Tensor
     targets: Tensor
+    mAP: float | None = None
+
+    @property
+    def score(self) -> float:
+        """What epochs are compared by: the mean average precision of labels, the accuracy of classes."""
+        return self.accuracy if self.mAP is None else self.mAP
 
 
 @torch.no_grad()
@@ -44,4 +55,5 @@ def evaluate(
     targets = torch.from_numpy(data.targets)
     loss = task.loss(all_logits, targets, 0.0).mean().item()
     accuracy = int(task.correct(all_logits, targets).sum()) / len(targets)
-    return Evaluation(loss, accuracy, all_logits, task.activation(all_logits), targets)
+    mAP = mean_average_precision(data.targets, all_logits.numpy()) if targets.ndim == 2 else None
+    return Evaluation(loss, accuracy, all_logits, task.activation(all_logits), targets, mAP)

@@ -215,10 +215,10 @@ class Training:
                 self.average.module, self.val_data, self.task, size, self.device, self.processes, self.process
             )
         loss, accuracy = (self.accelerator.reduce(self.meter.sums) / len(self.data)).tolist()
-        val_loss, val_accuracy = (validation.loss, validation.accuracy) if validation else (None, None)
+        validated = (validation.loss, validation.accuracy) if validation else (None, None)
         rate, seconds, waited = self.meter.learning_rate, self.meter.seconds, self.meter.waited
-        speed = len(self.data) / seconds
-        record = EpochRecord(self.epoch, loss, accuracy, val_loss, val_accuracy, rate, seconds, speed, waited / seconds)
+        speed, val_mAP = len(self.data) / seconds, validation.mAP if validation else None
+        record = EpochRecord(self.epoch, loss, accuracy, *validated, rate, seconds, speed, waited / seconds, val_mAP)
         with deferred_signals():  # all of it or nothing
             self.result.add(record, self.average.module, validation)
             self.epoch, self.step = self.epoch + 1, 0

@@ -67,19 +67,15 @@ class Classifier:
     def classes(self) -> list[str]:
         return self.checkpoint.classes
 
-    def dataset(self, images: np.ndarray, targets: np.ndarray, rows: np.ndarray | None = None) -> FeatureDataset:
-        """Arrays with this checkpoint's normalisation; images (N, H, W, 3) uint8, targets (N,).
+    @property
+    def thresholds(self) -> list[float]:
+        """From which probability on each label is given, where there are labels."""
+        return self.checkpoint.decision.label_thresholds(len(self.classes))
 
-        Raises InputError when the images are not of the size that the network was trained on.
-        """
-        expected = self.checkpoint.preprocessing.image_size
-        if images.shape[1:3] != (expected, expected):
-            raise InputError(
-                f"the images are {images.shape[2]}x{images.shape[1]} pixels, the model expects {expected}x{expected}"
-            )
-        return FeatureDataset(
-            images, targets, self.checkpoint.preprocessing.mean, self.checkpoint.preprocessing.std, rows
-        )
+    def dataset(self, images: np.ndarray, targets: np.ndarray, rows: np.ndarray | None = None) -> FeatureDataset:
+        """Arrays as this checkpoint's network takes them; images (N, H, W, 3) uint8, targets (N,) or (N, C)."""
+        how = self.checkpoint.preprocessing
+        return FeatureDataset(images, targets, how.mean, how.std, rows, how.image_size)
 
     def probabilities(self, data: FeatureDataset, description: str | None = None) -> np.ndarray:
         """Calibrated probabilities (N, C), float32."""

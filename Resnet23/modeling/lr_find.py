@@ -21,7 +21,6 @@ from tqdm import tqdm
 from Resnet23.arrays import Features, read_features
 from Resnet23.command import DebugOption, ParamsOption, PresetOption, SetOption, run_command
 from Resnet23.config import EXTRAS_DIR, PARAMS_FILE, Params, TrainParams, load_params
-from Resnet23.dataset import FeatureDataset
 from Resnet23.errors import InputError, Resnet23Error
 from Resnet23.figures.range_test import end_of_the_fall, plot_range_test
 from Resnet23.figures.theme import Theme, draw_picture
@@ -29,10 +28,11 @@ from Resnet23.files import atomic_write, require_writable
 from Resnet23.modeling.batches import Batch
 from Resnet23.modeling.consistency import check_consistency
 from Resnet23.modeling.fit import Training
-from Resnet23.modeling.losses import get_task
+from Resnet23.modeling.inputs import network_images, network_preprocessing
+from Resnet23.modeling.losses import check_loss, training_task
 from Resnet23.modeling.optim import check_names
 from Resnet23.modeling.phases import resolve_phases
-from Resnet23.modeling.zoo import check_model_name, create_model
+from Resnet23.modeling.zoo import check_model, create_model
 
 TABLE_FILE = EXTRAS_DIR / "lr_finder.csv"
 FIGURE_FILE = EXTRAS_DIR / "lr_finder.png"
@@ -85,8 +85,9 @@ def main(
 ) -> None:
     """Suggest a train.learning_rate for the training that params.yaml describes; its model is not kept."""
     params = load_params(params_file, preset, assignments)
-    check_model_name(params.model.name)
+    check_model(params.model.name, params.model.pretrained, params.model.stem)
     check_names(params.train)
+    check_loss(params.train.loss)
     if not 0 < lowest < highest < math.inf:
         raise InputError(f"--lowest {lowest:g}, --highest {highest:g}: expected 0 < lowest < highest")
     require_writable(EXTRAS_DIR)
@@ -105,12 +106,11 @@ def find_learning_rate(features: Features, params: Params, lowest: float, highes
     """
     torch.manual_seed(params.seed)  # initial weights, as in the training
     model = create_model(num_classes=len(features.classes), **params.model.model_dump())
-    split = features.train
-    data = FeatureDataset(split.images, split.targets, features.mean, features.std, features.train_indices)
+    data = network_images(features.train, network_preprocessing(features, params), features.train_indices)
     train_params = range_test_params(
         params.train, lowest, epochs=math.ceil(steps * params.train.batch_size / len(data))
     )
-    task = get_task(features.task)
+    task = training_task(features.task, params.train.loss, data.targets)
     training = Training(model, data, None, task, len(features.classes), train_params, params.seed)
     return range_test(training, highest / lowest, steps)
 

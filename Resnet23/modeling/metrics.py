@@ -70,15 +70,23 @@ def _of_class(scores: Sequence[np.ndarray], average_precision: Sequence[float | 
 
 def expected_calibration_error(targets: np.ndarray, probabilities: np.ndarray, bins: int = CALIBRATION_BINS) -> float:
     """The mean distance between confidence and accuracy over the bins, weighted by their images (Guo et al. 2017)."""
-    grouped = calibration_bins(targets, probabilities, bins)
+    return mean_distance(calibration_bins(targets, probabilities, bins))
+
+
+def mean_distance(grouped: CalibrationBins) -> float:
+    """The mean distance between confidence and accuracy over the bins, weighted by their images."""
     distance = np.abs(grouped.accuracy - grouped.confidence)  # (bins,)
     return float((distance * grouped.counts).sum() / grouped.counts.sum())
 
 
 def calibration_bins(targets: np.ndarray, probabilities: np.ndarray, bins: int = CALIBRATION_BINS) -> CalibrationBins:
     """Group predictions by the probability of the predicted class, in `bins` bins of equal width."""
-    confidence = probabilities.max(axis=1).astype(np.float64)  # (N,)
-    correct = probabilities.argmax(axis=1) == targets  # (N,)
+    return bin_by_confidence(probabilities.max(axis=1), probabilities.argmax(axis=1) == targets, bins)
+
+
+def bin_by_confidence(confidence: np.ndarray, correct: np.ndarray, bins: int = CALIBRATION_BINS) -> CalibrationBins:
+    """Group answers by how sure they are, `confidence` (N,) from 0 to 1; `correct` (N,) says which of them are right."""
+    confidence = confidence.astype(np.float64)
     edges = np.linspace(0, 1, bins + 1)
     index = np.searchsorted(edges[1:-1], confidence, side="left")  # (N,) 0 to bins - 1
     counts = np.bincount(index, minlength=bins)

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from Resnet23.config import TrainParams
-from Resnet23.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -31,19 +30,6 @@ def resolve_phases(params: TrainParams) -> list[Phase]:
         rate = entry.learning_rate or params.learning_rate
         phases.append(Phase(first, last, rate, entry.trainable, entry.rate_decay_by_depth, entry.resolution))
     return phases
-
-
-def check_phases(params: TrainParams, image_size: int) -> None:
-    """Raise InputError when the last phase does not train at the stored `image_size` in pixels.
-
-    The network would be used at another size than the one it was trained for.
-    """
-    resolution = params.phases[-1].resolution
-    if resolution not in (None, image_size):
-        raise InputError(
-            f"train.phases: the last phase has resolution {resolution}, but images are stored and predicted with "
-            f"{image_size} pixels; set it to null, or data.image_size to {resolution}"
-        )
 
 
 def phase_of(phases: list[Phase], epoch: int) -> Phase:

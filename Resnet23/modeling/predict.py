@@ -5,6 +5,7 @@ import io
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 from loguru import logger
 
@@ -26,9 +27,13 @@ from Resnet23.modeling.evaluate import evaluate
 from Resnet23.modeling.inference import Classifier
 from Resnet23.modeling.losses import get_task
 from Resnet23.modeling.metrics import classification_metrics
+from Resnet23.modeling.multilabel_metrics import multilabel_metrics
 from Resnet23.modeling.prediction_table import OutputOption, StrictOption, check_output, classify
+from Resnet23.multilabel_predictions import MultilabelPredictions
 from Resnet23.predictions import Predictions, write_predictions
 from Resnet23.tracking import continue_run
+
+LABEL_COUNTS = ["label", "true_negatives", "false_positives", "false_negatives", "true_positives"]
 
 ImagesArgument = Annotated[
     list[Path] | None, typer.Argument(metavar="[IMAGE_OR_FOLDER]...", help="Files to classify; none: the test split.")
@@ -65,35 +70,63 @@ def main(
         tracker.log_artifact(PREDICTIONS_FILE)
         tracker.log_artifact(METRICS_FILE)
         tracker.log_text(confusion_table(metrics["confusion_matrix"], classifier.classes), "confusion_matrix.csv")
-    logger.info(
-        f"{METRICS_FILE}: test accuracy {metrics['accuracy']:.2%} on {len(predictions.files):,} images, "
-        f"training accuracy {metrics['train_accuracy']:.2%}"
-    )
+    logger.info(f"{METRICS_FILE}: {_summary(metrics, len(predictions.files))}")
 
 
-def evaluate_splits(classifier: Classifier, features: Features) -> tuple[Predictions, dict[str, Any]]:
+def evaluate_splits(
+    classifier: Classifier, features: Features
+) -> tuple[Predictions | MultilabelPredictions, dict[str, Any]]:
     """Predictions on the test split and all metrics; the training images count without augmentation.
 
-    Raises InputError when the model and the features do not have the same classes in the same order.
+    Raises InputError when the model and the features are not for the same task, with the same classes in the same
+    order.
     """
+    if classifier.checkpoint.task != features.task:
+        raise InputError(
+            f"the model was trained for {classifier.checkpoint.task}, data/features is labelled for {features.task}; "
+            "train again with `make train`"
+        )
     _check_classes(classifier.classes, features.classes)
     test = classifier.dataset(features.test.images, features.test.targets)
     train = classifier.dataset(features.train.images, features.train.targets, features.train_indices)
     probabilities = classifier.probabilities(test, "test images")
     task, size, device = get_task(features.task), classifier.batch_size, classifier.device
-    train_accuracy = evaluate(classifier.model, train, task, size, device, description="training images").accuracy
-    metrics = classification_metrics(test.targets, probabilities, features.classes)
-    predictions = Predictions(features.test.files, features.classes, test.targets, probabilities)
-    return predictions, {"train_accuracy": train_accuracy, **metrics}
+    training = evaluate(classifier.model, train, task, size, device, description="training images")
+    files, classes, targets = features.test.files, features.classes, test.targets
+    if features.task == "multilabel":
+        given = probabilities >= np.array(classifier.thresholds)
+        predictions = MultilabelPredictions(files, classes, targets.astype(bool), given, probabilities)
+        metrics = multilabel_metrics(targets, probabilities, classes, classifier.thresholds)
+        return predictions, {"train_mAP": training.mAP, **metrics}
+    metrics = classification_metrics(targets, probabilities, classes)
+    return Predictions(files, classes, targets, probabilities), {"train_accuracy": training.accuracy, **metrics}
 
 
-def confusion_table(counts: list[list[int]], classes: list[str]) -> str:
-    """The confusion matrix (C, C) as CSV: a row for each true class, a column for each predicted one."""
+def confusion_table(counts: list[list[int]] | list[list[list[int]]], classes: list[str]) -> str:
+    """The confusion matrix (C, C) as CSV: a row for each true class, a column for each predicted one.
+
+    Of labels (C, 2, 2): a row for each with its four counts.
+    """
     text = io.StringIO(newline="")
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["true", *classes])
-    writer.writerows([name, *row] for name, row in zip(classes, counts, strict=True))
+    is_multilabel = np.ndim(counts) == 3
+    writer.writerow(LABEL_COUNTS if is_multilabel else ["true", *classes])
+    rows = np.reshape(counts, (len(classes), -1)).tolist()
+    writer.writerows([name, *row] for name, row in zip(classes, rows, strict=True))
     return text.getvalue()
+
+
+def _summary(metrics: dict[str, Any], images: int) -> str:
+    """The result in one line."""
+    if "accuracy" in metrics:
+        return (
+            f"test accuracy {metrics['accuracy']:.2%} on {images:,} images, "
+            f"training accuracy {metrics['train_accuracy']:.2%}"
+        )
+    return (
+        f"test mAP {metrics['mAP']:.3f} on {images:,} images, every label right on {metrics['subset_accuracy']:.1%} "
+        f"of them, training mAP {metrics['train_mAP']:.3f}"
+    )
 
 
 def _check_classes(model_classes: list[str], data_classes: list[str]) -> None:
@@ -115,7 +148,9 @@ def _check_classes(model_classes: list[str], data_classes: list[str]) -> None:
 def _tracked(metrics: dict[str, Any]) -> dict[str, float]:
     """The metrics under the names that the tracker shows: test_accuracy, ..., test_f1/cat, ..."""
     tracked = {f"test_{name}": value for name, value in metrics.items() if isinstance(value, float)}
-    tracked["final_train_accuracy"] = tracked.pop("test_train_accuracy")
+    for name in ("train_accuracy", "train_mAP"):
+        if name in metrics:
+            tracked[f"final_{name}"] = tracked.pop(f"test_{name}")
     for class_name, values in metrics["per_class"].items():
         tracked |= {f"test_{key}/{class_name}": value for key, value in values.items() if value is not None}
     return tracked

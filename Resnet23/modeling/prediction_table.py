@@ -2,20 +2,22 @@
 
 import csv
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
+import numpy as np
 import typer
 from loguru import logger
 
 from Resnet23.errors import InputError
 from Resnet23.files import atomic_write, printable, write_json
 from Resnet23.images import IMAGE_SUFFIXES, is_image_file
+from Resnet23.labels import join_labels
 from Resnet23.modeling.inference import Classifier, FilePrediction, predict_files
+from Resnet23.multilabel_predictions import answer_confidence
 
 TOP = 5  # classes named for each file
-COLUMNS = ["file", "class", "confidence", "top5", "error"]
 
 OutputOption = Annotated[
     Path | None, typer.Option("--output", help="Also write the table to this .csv or .json file.", dir_okay=False)
@@ -35,10 +37,12 @@ def classify(classifier: Classifier, paths: Sequence[Path], output: Path | None,
     Raises InputError for a path that does not exist and, when `strict`, for an unreadable file.
     """
     files = find_images(paths)
-    thresholds = classifier.checkpoint.decision.thresholds
+    # A single class is a yes-or-no question, whatever the task.
+    has_labels = classifier.checkpoint.task == "multilabel" and len(classifier.classes) > 1
+    row_of = labels_row if has_labels else table_row
     rows = []
     for prediction in predict_files(classifier, files):
-        rows.append(table_row(prediction, classifier.classes, thresholds))
+        rows.append(row_of(prediction, classifier.classes, classifier.thresholds))
         print(_line(rows[-1]))
     if output:
         _write_table(output, rows)
@@ -64,6 +68,29 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
         else:
             raise InputError(f"{printable(path)}: no such file or folder")
     return files
+
+
+def labels_row(prediction: FilePrediction, classes: Sequence[str], thresholds: Sequence[float]) -> dict[str, Any]:
+    """A row for a file with any number of labels: `labels` are those that reach their thresholds, the surest first.
+
+    `class` is their names joined by `|`, in the classes' order as everywhere, and `confidence` the probability that all
+    answers are right, if they are independent of each other. `top5` are the most probable labels, given or not.
+    """
+    file, probabilities = printable(prediction.file), prediction.probabilities
+    if probabilities is None:
+        return {"file": file, "class": "", "confidence": None, "labels": {}, "top5": {}, "error": prediction.error}
+    given = probabilities >= np.array(thresholds)
+    shares = {name: round(value, 6) for name, value in zip(classes, probabilities.tolist(), strict=True)}
+    order = sorted(shares, key=shares.get, reverse=True)
+    names = [name for name, is_given in zip(classes, given, strict=True) if is_given]
+    return {
+        "file": file,
+        "class": join_labels(names),
+        "confidence": round(float(answer_confidence(probabilities, given)), 6),
+        "labels": {name: shares[name] for name in order if name in names},
+        "top5": {name: shares[name] for name in order[:TOP]},
+        "error": "",
+    }
 
 
 def table_row(
@@ -94,8 +121,14 @@ def _line(row: dict[str, Any]) -> str:
     file = row["file"].encode("unicode_escape").decode() if not row["file"].isprintable() else row["file"]
     if row["error"]:
         return f"{file}  error: {row['error']}"
-    top = ", ".join(f"{name} {probability:.1%}" for name, probability in row["top5"].items())
-    return f"{file}  {row['class']}  {row['confidence']:.1%}  ({top})"
+    if "labels" in row:
+        below = {name: share for name, share in row["top5"].items() if name not in row["labels"]}
+        return f"{file}  {_listing(row['labels']) or 'no label'}  ({_listing(below)})"
+    return f"{file}  {row['class']}  {row['confidence']:.1%}  ({_listing(row['top5'])})"
+
+
+def _listing(probabilities: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {probability:.1%}" for name, probability in probabilities.items())
 
 
 def _write_table(output: Path, rows: list[dict[str, Any]]) -> None:
@@ -103,6 +136,10 @@ def _write_table(output: Path, rows: list[dict[str, Any]]) -> None:
         write_json(output, rows)
         return
     with atomic_write(output, newline="") as file:
-        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
         writer.writeheader()
-        writer.writerows({**row, "top5": json.dumps(row["top5"], ensure_ascii=False)} for row in rows)
+        writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
+
+
+def _cell(value: Any) -> Any:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value

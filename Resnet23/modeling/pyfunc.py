@@ -16,8 +16,10 @@ from torch import Tensor, nn
 
 from Resnet23.errors import IntegrityError
 from Resnet23.files import printable
+from Resnet23.labels import join_labels
 from Resnet23.modeling.checkpoint import Decision, Preprocessing
 from Resnet23.modeling.inference import Classifier, predict_images
+from Resnet23.multilabel_predictions import answer_confidence
 
 DESCRIPTION_FILE = "classifier.json"  # in the model's folder
 BATCH_SIZE = 32  # images in memory at a time
@@ -64,15 +66,26 @@ class ImageModel:
 
         Gives the columns `class` (the most probable one), `confidence` (its probability), `prob_<class>` for every
         class, and `error`: None, or why this row's image cannot be read, and then all else in the row is None.
-        `params` are MLflow's; this model has none.
+        Of a multi-label model `class` holds all labels that reach their thresholds, joined by `|`, and `confidence` is
+        the probability that all answers are right, if they are independent. `params` are MLflow's; there are none.
         """
         classes = self.classifier.classes
         columns = ["class", "confidence", *(f"prob_{name}" for name in classes), "error"]
         answers = list(predict_images(self.classifier, (_file_bytes(value) for value in frame["image"])))
-        rows = [_error_row(answer, classes) if isinstance(answer, str) else _row(answer, classes) for answer in answers]
+        rows = [_error_row(answer, classes) if isinstance(answer, str) else self._row(answer) for answer in answers]
         table = pd.DataFrame(rows, frame.index, columns, dtype=object)
         unread = any(isinstance(answer, str) for answer in answers)
         return table if unread else table.infer_objects()  # which would make None NaN, and that is no JSON
+
+    def _row(self, probabilities: np.ndarray) -> list[Any]:
+        """The answer for an image of these probabilities (C,)."""
+        classes, values = self.classifier.classes, probabilities.tolist()
+        if self.classifier.checkpoint.task == "multilabel":
+            given = probabilities >= np.array(self.classifier.thresholds)
+            names = [classes[label] for label in np.flatnonzero(given)]
+            return [join_labels(names), float(answer_confidence(probabilities, given)), *values, None]
+        best = int(probabilities.argmax())
+        return [classes[best], values[best], *values, None]
 
 
 def _load_pyfunc(path: str) -> ImageModel:
@@ -99,12 +112,6 @@ def read_exported_model(network: Path, description: Path) -> ExportedModel:
 def _file_bytes(value: Any) -> bytes:
     """A cell of the table as an image file; what holds no bytes, such as None, is an empty file."""
     return bytes(value) if isinstance(value, bytes | bytearray | memoryview) else b""
-
-
-def _row(probabilities: np.ndarray, classes: Sequence[str]) -> list[Any]:
-    best = int(probabilities.argmax())
-    values = [float(probability) for probability in probabilities]
-    return [classes[best], values[best], *values, None]
 
 
 def _error_row(error: str, classes: Sequence[str]) -> list[Any]:

@@ -22,8 +22,9 @@ from loguru import logger
 from Resnet23.arrays import Features
 from Resnet23.config import MODELS_DIR, Params
 from Resnet23.errors import InputError, ResourceError
-from Resnet23.files import atomic_write
+from Resnet23.files import atomic_write, sha256_file
 from Resnet23.modeling.device import choose_device, choose_precision
+from Resnet23.modeling.pretrained import is_file_name
 
 RESUME_DIR = MODELS_DIR / ".resume"
 STATE_FILE = "state.pt"
@@ -93,6 +94,7 @@ def resume_key(params: Params, features: Features) -> str:
     decisive = {
         "seed": params.seed,
         "model": params.model.model_dump(),
+        "body": sha256_file(params.model.pretrained) if is_file_name(params.model.pretrained) else None,
         "train": params.train.model_dump(exclude=FREE_PARAMS),
         "precision": precision,
         "digests": features.info["digests"],

@@ -22,11 +22,10 @@ class FitResult:
     def add(self, record: EpochRecord, model: nn.Module, validation: Evaluation | None) -> None:
         """Append an epoch; keep a copy of the weights of `model` when it is the best so far, or nothing validates.
 
-        The best has the highest validation accuracy, of equals the lowest validation loss, of those it is the first.
+        The best has the highest validation score, of equals the lowest validation loss, of those it is the first.
         """
         self.history.append(record)
-        best = max(self.history, key=lambda row: (row.val_accuracy, -row.val_loss)) if validation else record
-        if best is record:
+        if validation is None or self.validation is None or _rank(validation) > _rank(self.validation):
             self.best_epoch, self.validation = record.epoch, validation
             self.state_dict = copy.deepcopy(model.state_dict())
 
@@ -46,3 +45,7 @@ class FitResult:
         history = [EpochRecord(**record) for record in content["history"]]
         validation = Evaluation(**content["validation"]) if content["validation"] else None
         return cls(history, content["best_epoch"], content["state_dict"], validation)
+
+
+def _rank(validation: Evaluation) -> tuple[float, float]:
+    return validation.score, -validation.loss

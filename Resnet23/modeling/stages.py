@@ -1,6 +1,7 @@
 """The stages of a network, from its input to its head: what is frozen together or learns at a rate of its own."""
 
 from collections.abc import Sequence
+from itertools import chain
 
 from torch import nn
 from torch.nn import Parameter
@@ -13,7 +14,8 @@ def stages_of(model: nn.Module) -> dict[str, list[nn.Module]]:
 
     Every child of the model that has weights (two dimensions or more) makes a stage. Normalisation belongs to the
     stage before it; what has no parameters, such as dropout, to the stage after it. A list of blocks that is the
-    whole body (`stages` of ours, `features` of torchvision's, `blocks` of timm's) counts as its members: `stages.0`.
+    whole body (`stages` of ours, `features` of torchvision's, `blocks` of timm's), or holds it (`encoder` of a vision
+    transformer), counts as its members: `stages.0`.
     """
     stages: dict[str, list[nn.Module]] = {}
     waiting: list[nn.Module] = []
@@ -87,17 +89,37 @@ def _parameters_of(model: nn.Module, stages: dict[str, list[nn.Module]]) -> list
 
 def _parts(model: nn.Module) -> list[tuple[str, nn.Module]]:
     """The children of a model by name, the list that is its body replaced by its members."""
-    children = list(model.named_children())
+    children = dict(model.named_children())
     if not children:
         return [("head", model)]
-    weighted = [child for _, child in children if _has_weights(child)]
-    lists = [child for child in weighted[:-1] if _is_list_of_blocks(child)]  # all but the head
-    body = lists[0] if len(lists) == 1 else None  # several are stages themselves, as a ResNet's layer1 to layer4
-    parts = []
-    for name, child in children:
-        members = [(f"{name}.{key}", member) for key, member in child.named_children()]
-        parts += members if child is body else [(name, child)]
-    return parts
+    body = _body([child for child in children.values() if _has_weights(child)][:-1])  # all but the head
+    return list(
+        chain.from_iterable(
+            _members(name, child) if child is body else [(name, child)] for name, child in children.items()
+        )
+    )
+
+
+def _body(modules: Sequence[nn.Module]) -> nn.Module | None:
+    """The module that is the whole body: the only list of blocks, or where there is none the only one with a list.
+
+    Several are stages themselves, as a ResNet's layer1 to layer4.
+    """
+    lists = [module for module in modules if _is_list_of_blocks(module)]
+    found = lists or [module for module in modules if any(map(_is_list_of_blocks, module.children()))]
+    return found[0] if len(found) == 1 else None
+
+
+def _members(name: str, body: nn.Module) -> list[tuple[str, nn.Module]]:
+    """The blocks of a body by name, and what stands beside them."""
+    members = [(f"{name}.{key}", member) for key, member in body.named_children()]
+    if _is_list_of_blocks(body):
+        return members
+    return list(
+        chain.from_iterable(
+            _members(key, member) if _is_list_of_blocks(member) else [(key, member)] for key, member in members
+        )
+    )
 
 
 def _is_list_of_blocks(module: nn.Module) -> bool:

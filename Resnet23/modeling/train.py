@@ -30,24 +30,28 @@ from Resnet23.config import (
     RUN_FILE,
     VAL_PREDICTIONS_FILE,
     Params,
+    TrainParams,
     load_params,
 )
-from Resnet23.dataset import FeatureDataset
 from Resnet23.files import atomic_write, require_writable
 from Resnet23.history import EpochRecord, write_history
 from Resnet23.modeling.batches import BatchSource
 from Resnet23.modeling.checkpoint import Checkpoint, Decision, Preprocessing, save_checkpoint
 from Resnet23.modeling.consistency import check_consistency
 from Resnet23.modeling.device import gpu_name
+from Resnet23.modeling.evaluate import Evaluation
 from Resnet23.modeling.fit import fit
 from Resnet23.modeling.inference import calibrated
-from Resnet23.modeling.losses import fit_temperature, get_task
+from Resnet23.modeling.inputs import network_images, network_preprocessing
+from Resnet23.modeling.losses import check_loss, fit_temperature, get_task, training_task
 from Resnet23.modeling.optim import check_names
 from Resnet23.modeling.phases import resolve_phases
 from Resnet23.modeling.resume import NOT_SAVED, ResumeFile, remove_old_states, resume_file, training_lock
 from Resnet23.modeling.selection import FitResult
+from Resnet23.modeling.thresholds import fit_thresholds
 from Resnet23.modeling.watch import NOT_WATCHED, Watch
-from Resnet23.modeling.zoo import check_model_name, create_model
+from Resnet23.modeling.zoo import check_model, create_model
+from Resnet23.multilabel_predictions import MultilabelPredictions
 from Resnet23.predictions import Predictions, write_predictions
 from Resnet23.revision import git_revision
 from Resnet23.tracking import Tracker, continue_run, start_run
@@ -66,7 +70,7 @@ class Trained:
 
     checkpoint: Checkpoint
     result: FitResult
-    val_predictions: Predictions
+    val_predictions: Predictions | MultilabelPredictions
     inspection: dict[str, np.ndarray]
 
 
@@ -79,8 +83,9 @@ def main(
 ) -> None:
     """Train the network that params.yaml describes and keep the epoch that is best on validation."""
     params = load_params(params_file, preset, assignments)
-    check_model_name(params.model.name)
+    check_model(params.model.name, params.model.pretrained, params.model.stem)
     check_names(params.train)
+    check_loss(params.train.loss)
     for file in (CHECKPOINT_FILE, HISTORY_FILE):
         require_writable(file.parent)
     features = read_features()
@@ -113,12 +118,10 @@ def train_tracked(features: Features, params: Params, resume: ResumeFile) -> Non
         tracker.write_run_file(RUN_FILE)
         tracker.log_metrics({"best_epoch": training.result.best_epoch})
         tracker.log_artifact(CHECKPOINT_FILE, "models")
-        tracker.log_model(training.checkpoint.build_model(), _example_input(features), _classifier(training.checkpoint))
+        example = _example_input(features, training.checkpoint.preprocessing)
+        tracker.log_model(training.checkpoint.build_model(), example, _classifier(training.checkpoint))
     best = training.result.history[training.result.best_epoch - 1]
-    accuracy = "not measured" if best.val_accuracy is None else f"{best.val_accuracy:.1%}"
-    logger.info(
-        f"{CHECKPOINT_FILE}: epoch {best.epoch} of {len(training.result.history)}, validation accuracy {accuracy}"
-    )
+    logger.info(f"{CHECKPOINT_FILE}: epoch {best.epoch} of {len(training.result.history)}, {_validation(best)}")
 
 
 def train(
@@ -133,22 +136,37 @@ def train(
     Raises InputError when params and features contradict each other.
     """
     check_consistency(features, params)
-    task = get_task(features.task)
     torch.manual_seed(params.seed)  # initial weights
     classes = len(features.classes)
     model = create_model(num_classes=classes, **params.model.model_dump())
-    train_data = _dataset(features, features.train_indices)
-    val_data = _dataset(features, features.val_indices) if len(features.val_indices) else None
+    how = network_preprocessing(features, params)
+    train_data = network_images(features.train, how, features.train_indices)
+    val_data = network_images(features.train, how, features.val_indices) if len(features.val_indices) else None
+    task = training_task(features.task, params.train.loss, train_data.targets)
     source = BatchSource(train_data, task, classes, params.train, params.seed, torch.device("cpu"))
     batch, labels = first_batch(source)
     watch.images(batch)
     result = fit(
         model, train_data, val_data, task, classes, params.train, params.seed, on_epoch, watch.on_gradients, resume
     )
-    temperature = fit_temperature(task, result.validation.logits, result.validation.targets) if val_data else None
-    checkpoint = _checkpoint(features, params, result, temperature)
+    decision = fit_decision(features, params.train, result.validation)
+    checkpoint = _checkpoint(features, params, result, decision)
     inspection = {"batch": batch, "labels": labels, "kernels": first_kernels(checkpoint.build_model())}
-    return Trained(checkpoint, result, _val_predictions(features, result, temperature), inspection)
+    if features.task == "multilabel" and val_data:
+        inspection["val_mAP"] = np.array([record.val_mAP for record in result.history])  # by which the epoch was kept
+    return Trained(checkpoint, result, _val_predictions(features, result.validation, decision), inspection)
+
+
+def fit_decision(features: Features, params: TrainParams, validation: Evaluation | None) -> Decision:
+    """Temperature and, with labels, thresholds that suit the validation images best; nothing where there are none."""
+    if validation is None:
+        return Decision()
+    temperature = fit_temperature(get_task(features.task), validation.logits, validation.targets)
+    if features.task != "multilabel" or params.thresholds.goal is None:
+        return Decision(temperature=temperature)
+    probabilities = calibrated(features.task, validation.logits, temperature)
+    targets = validation.targets.numpy()
+    return Decision(fit_thresholds(targets, probabilities, features.classes, params.thresholds), temperature)
 
 
 def save(trained: Trained) -> None:
@@ -161,10 +179,16 @@ def save(trained: Trained) -> None:
 
 
 def first_batch(source: BatchSource) -> tuple[np.ndarray, np.ndarray]:
-    """The first images of the training as the network sees them, (B, H, W, 3) uint8, and their labels (B,)."""
+    """The first images of the training as the network sees them, (B, H, W, 3) uint8, and their labels.
+
+    These are (B,), of a mixture of images the class of the larger share; or (B, C) of 0 and 1, in a mixture the labels
+    of at least half of it.
+    """
     images, targets = source.first_images(INSPECTED_IMAGES, resolve_phases(source.params)[0].resolution)
     pixels = (images * 255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1)  # (B, H, W, 3)
-    labels = targets if targets.ndim == 1 else targets.argmax(dim=1)  # of a mixture the larger share
+    if source.data.targets.ndim == 2:
+        return pixels.numpy(), (targets >= 0.5).to(torch.uint8).numpy()
+    labels = targets if targets.ndim == 1 else targets.argmax(dim=1)
     return pixels.numpy(), labels.numpy()
 
 
@@ -185,36 +209,37 @@ def _open_run(features: Features, params: Params, resume: ResumeFile) -> Tracker
     return tracker
 
 
-def _dataset(features: Features, rows: np.ndarray) -> FeatureDataset:
-    return FeatureDataset(features.train.images, features.train.targets, features.mean, features.std, rows)
-
-
-def _checkpoint(features: Features, params: Params, result: FitResult, temperature: float | None) -> Checkpoint:
+def _checkpoint(features: Features, params: Params, result: FitResult, decision: Decision) -> Checkpoint:
     return Checkpoint(
         state_dict=result.state_dict,
         model=params.model.model_dump(),
         classes=features.classes,
-        preprocessing=Preprocessing(features.image_size, features.resize, list(features.mean), list(features.std)),
-        decision=Decision(temperature=temperature),
+        preprocessing=network_preprocessing(features, params),
+        decision=decision,
         task=features.task,
         params=params.model_dump(exclude={"predict", "plots", "tracking"}),
         git_revision=git_revision(),
     )
 
 
-def _val_predictions(features: Features, result: FitResult, temperature: float | None) -> Predictions:
+def _val_predictions(
+    features: Features, validation: Evaluation | None, decision: Decision
+) -> Predictions | MultilabelPredictions:
     """What the chosen epoch says about the validation images; no rows when there are none."""
     files = [features.train.files[row] for row in features.val_indices]
-    if result.validation is None:
-        nothing = np.empty((0, len(features.classes)), dtype=np.float32)
-        return Predictions(files, features.classes, np.empty(0, dtype=np.int64), nothing)
-    probabilities = calibrated(features.task, result.validation.logits, temperature)
-    return Predictions(files, features.classes, result.validation.targets.numpy(), probabilities)
+    classes, targets = features.classes, features.train.targets[features.val_indices]
+    probabilities = np.empty((0, len(classes)), dtype=np.float32)
+    if validation is not None:
+        probabilities = calibrated(features.task, validation.logits, decision.temperature)
+    if features.task == "multilabel":
+        given = probabilities >= np.array(decision.label_thresholds(len(classes)))
+        return MultilabelPredictions(files, classes, targets.astype(bool), given, probabilities)
+    return Predictions(files, classes, targets, probabilities)
 
 
-def _example_input(features: Features) -> np.ndarray:
+def _example_input(features: Features, how: Preprocessing) -> np.ndarray:
     """Two normalised test images (2, 3, H, W) float32: what the network takes."""
-    data = FeatureDataset(features.test.images, features.test.targets, features.mean, features.std)
+    data = network_images(features.test, how)
     return torch.stack([data[0][0], data[1][0]]).numpy()
 
 
@@ -235,7 +260,17 @@ def _line(record: EpochRecord, params: Params) -> str:
     line = f"epoch {record.epoch}/{epochs}: training loss {record.train_loss:.3f}, accuracy {record.train_accuracy:.1%}"
     if record.val_loss is not None:
         line += f"; validation loss {record.val_loss:.3f}, accuracy {record.val_accuracy:.1%}"
+        line += "" if record.val_mAP is None else f", mAP {record.val_mAP:.3f}"
     return f"{line}; {record.images_per_second:.0f} images/s"
+
+
+def _validation(record: EpochRecord) -> str:
+    """How good the kept epoch is."""
+    if record.val_accuracy is None:
+        return "validation accuracy not measured"
+    if record.val_mAP is None:
+        return f"validation accuracy {record.val_accuracy:.1%}"
+    return f"validation mAP {record.val_mAP:.3f}, every label right on {record.val_accuracy:.1%} of the images"
 
 
 if __name__ == "__main__":

@@ -1,49 +1,132 @@
-"""Every network that can be named in params.yaml: one table, one function that builds."""
+"""Every network that can be named in params.yaml: one function that builds, with random or pretrained weights.
 
-from collections.abc import Callable
+As a command it prints the table of the named ones: python -m Resnet23.modeling.zoo --measure
+"""
 
+from typing import Annotated
+
+import typer
 from torch import nn
-from torchvision.models import get_model
 
-from Resnet23.config import suggest
+from Resnet23.command import DebugOption, run_command
 from Resnet23.errors import InputError
-from Resnet23.modeling import model23
+from Resnet23.modeling.architectures import ARCHITECTURES, find_architecture, other_names
+from Resnet23.modeling.measure import count_parameters, images_per_second, multiply_accumulates
+from Resnet23.modeling.pretrained import ImageInput, Weights, file_weights, is_file_name, load_body
+
+HEADINGS = ("name", "parameters", "GMACs", "pixels", "top-1", "weights", "images/s", "best for")
+EXPLANATION = """
+parameters  in millions, of our own networks with 10 classes, of the others with ImageNet's 1,000
+GMACs       billions of multiplications with an addition for one image of the size under pixels
+top-1       accuracy in % that was published for these weights, on the validation images of ImageNet
+images/s    classified here, in fp32 and batches of 16 (--measure)
+"""
+
+MeasureOption = Annotated[bool, typer.Option("--measure", help="Measure images per second (half a minute).")]
 
 
-def _torchvision(name: str) -> Callable[..., nn.Module]:
-    """The function that builds a network of torchvision's, as its authors published it: no width, no dropout."""
-    return lambda num_classes, **_: get_model(name, weights=None, num_classes=num_classes)
+def list_models(all: bool = False) -> list[str]:
+    """The names of the table's networks, sorted; with `all` also torchvision's and timm's, with their prefixes.
+
+    timm's are left out where the extra zoo is not installed.
+    """
+    return sorted(ARCHITECTURES) + (other_names() if all else [])
 
 
-# Each takes the number of classes and the keywords dropout_rate, final_dropout_rate and width.
-MODELS: dict[str, Callable[..., nn.Module]] = {
-    "resnet10": model23.resnet10,
-    "resnet18": model23.resnet18,
-    "resnet23": model23.resnet23,
-    "resnet34": model23.resnet34,
-    "torchvision/resnet18": _torchvision("resnet18"),
-}
-
-
-def list_models() -> list[str]:
-    """The names that `create_model` knows, sorted."""
-    return sorted(MODELS)
-
-
-def check_model_name(name: str) -> None:
-    """Raise InputError, with the nearest or all known names, when there is no such model."""
-    if name not in MODELS:
-        raise InputError(f"model.name: found {name!r}, which is no known model; {suggest(name, list_models())}")
+def check_model(name: str, pretrained: bool | str = False, stem: str = "published") -> None:
+    """Raise InputError when there is no such network, or it has no such weights or stem."""
+    architecture = find_architecture(name)
+    find_weights(name, pretrained)
+    if stem == "small" and architecture.small_stem is None:
+        known = [each for each in list_models() if ARCHITECTURES[each].small_stem]
+        raise InputError(f"model.stem: found small, which {name} does not have; those that do: {', '.join(known)}")
+    if stem == "small" and pretrained and not is_file_name(pretrained):
+        raise InputError(
+            "model.stem: found small with model.pretrained, but published weights belong to the published stem; "
+            "set model.stem to published, or model.pretrained to false"
+        )
 
 
 def create_model(
-    name: str, num_classes: int, width: int = 64, dropout: float = 0.1, final_dropout: float = 0.2
+    name: str,
+    num_classes: int,
+    width: int = 64,
+    dropout: float = 0.1,
+    final_dropout: float = 0.2,
+    pretrained: bool | str = False,
+    stem: str = "published",
 ) -> nn.Module:
-    """Build a model by name with random weights; images (N, 3, H, W) -> logits (N, num_classes).
+    """Build a network by name; images (N, 3, H, W) -> logits (N, num_classes).
 
     The keywords are those of params.yaml's section `model`. `width`, `dropout` and `final_dropout` belong to our own
-    networks; torchvision's, which begin with `torchvision/` and have ImageNet's stem (stride 4), ignore them. Raises
-    InputError for an unknown name.
+    networks; the others, built as their authors published them, ignore them. The classifier's weights are always
+    random, the rest as `pretrained` says: random, the default weights (true), others by name or from a file. Raises
+    InputError for unknown names and weights that do not fit, IntegrityError for damaged ones.
     """
-    check_model_name(name)
-    return MODELS[name](num_classes, dropout_rate=dropout, final_dropout_rate=final_dropout, width=width)
+    check_model(name, pretrained, stem)
+    architecture = find_architecture(name)
+    model = architecture.build(num_classes, dropout_rate=dropout, final_dropout_rate=final_dropout, width=width)
+    if stem == "small":
+        architecture.small_stem(model)
+    if weights := find_weights(name, pretrained):
+        load_body(model, weights)
+    return model
+
+
+def input_of(name: str, pretrained: bool | str) -> ImageInput | None:
+    """How the weights want their images; None for random weights and where it is not known.
+
+    Raises InputError as `check_model` does.
+    """
+    weights = find_weights(name, pretrained)
+    return weights and weights.input
+
+
+def find_weights(name: str, pretrained: bool | str) -> Weights | None:
+    """The weights that `model.pretrained` names, not loaded yet; None for random ones.
+
+    Raises InputError when the network has no such weights.
+    """
+    if pretrained is False:
+        return None
+    published = find_architecture(name).weights
+    if is_file_name(pretrained):
+        return file_weights(pretrained, published and published(None))
+    if published is None:
+        raise InputError(
+            f"model.pretrained: found {pretrained}, but {name} has no published weights; expected false, or the path "
+            "of a checkpoint (.pth)"
+        )
+    return published(None if pretrained is True else pretrained)
+
+
+def describe(name: str, measure: bool) -> tuple[str, ...]:
+    """A line of the table: a string for each of its headings."""
+    row = ARCHITECTURES[name]
+    weights = row.weights and row.weights(None)
+    model = row.build(1000 if weights else 10)
+    speed = f"{images_per_second(model, row.image_size):.0f}" if measure else "-"
+    return (
+        name,
+        f"{count_parameters(model) / 1e6:.1f}",
+        f"{multiply_accumulates(model, row.image_size) / 1e9:.2f}",
+        str(row.image_size),
+        f"{weights.accuracy:.1f}" if weights else "-",
+        weights.name if weights else "-",
+        speed,
+        row.best_for,
+    )
+
+
+def main(measure: MeasureOption = False, debug: DebugOption = False) -> None:
+    """Print the networks that params.yaml can name: size, arithmetic, published accuracy, speed, best use."""
+    lines = [HEADINGS, *(describe(name, measure) for name in ARCHITECTURES)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = [cell.ljust(width) for cell, width in zip(line, widths, strict=True)]
+        print("  ".join(cells).rstrip())
+    print(EXPLANATION + "Also: torchvision/NAME and timm/NAME for any other network for classification of theirs.")
+
+
+if __name__ == "__main__":
+    run_command(main)

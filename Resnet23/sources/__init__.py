@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from Resnet23.config import DataParams
-from Resnet23.sources import cifar, digits, folder
+from Resnet23.sources import cifar, digits, folder, mosaics, multilabel
 from Resnet23.sources.examples import Example
 
 Loader = Callable[[DataParams, int], list[Example]]  # data parameters, seed
@@ -12,5 +12,7 @@ DATASETS: dict[str, Loader] = {
     "cifar10": cifar.load_cifar10,
     "cifar100": cifar.load_cifar100,
     "digits": digits.load,
+    "digits-multilabel": mosaics.load,
     "folder": folder.load,
+    "multilabel": multilabel.load,
 }

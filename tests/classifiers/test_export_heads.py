@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +15,11 @@ from small_encoders import FEATURES, counting_encoder, save_hugging_face_encoder
 from torch import Tensor, nn
 
 from Resnet23.classifiers import create_binary_classifier_head, create_multiclass_classifier_head
-from Resnet23.classifiers import export as export_module
 from Resnet23.classifiers.encoders import Encoder, load_encoder
-from Resnet23.classifiers.export import FORMATS, Format, describe, export_head, main
+from Resnet23.classifiers.export import describe, export_head, main
 from Resnet23.classifiers.saved import TrainedHead, describe_head, save_head
 from Resnet23.errors import InputError, IntegrityError
+from Resnet23.exporting.formats import FORMATS
 from Resnet23.modeling.checkpoint import Preprocessing
 from Resnet23.modeling.inference import Classifier
 
@@ -104,7 +105,7 @@ def test_equal_heads_give_equal_bytes_that_name_no_file_of_this_machine(encoder,
     assert content == Path(f"b{suffix}").read_bytes()
     assert Path("witness").read_bytes() == b"old"
     assert b"site-packages" not in content
-    assert b"export.py" not in content
+    assert b"networks.py" not in content
 
 
 def test_a_pt2_file_runs_without_this_package(encoder):
@@ -120,12 +121,11 @@ print({"Resnet23", "transformers"} & sys.modules.keys())
 
 
 def test_an_export_that_says_something_else_is_not_kept(encoder, monkeypatch):
-    def shifted(content: bytes) -> Callable[[Tensor], Tensor]:
-        network = FORMATS[".pt2"].read(content)
+    def shifted(path: Path) -> Callable[[Tensor], Tensor]:
+        network = FORMATS["pt2"].read(path)
         return lambda images: network(images) + 2e-4
 
-    wrong = Format(FORMATS[".pt2"].write, shifted)
-    monkeypatch.setattr(export_module, "FORMATS", {".pt2": wrong})
+    monkeypatch.setitem(FORMATS, "pt2", replace(FORMATS["pt2"], read=shifted))
     with pytest.raises(IntegrityError, match=r"not written, as its probabilities differ from PyTorch's by 2\.0e-04"):
         export_head(multiclass_head(encoder), Path("model.pt2"))
     assert not list(Path().glob("*model*"))
@@ -142,7 +142,7 @@ class ChoosesByPixels(nn.Module):
 def test_what_cannot_be_exported_is_refused_in_one_line(no_project, capfd):
     head = create_binary_classifier_head(FEATURES, 16)
     strange, unknown = Encoder(ChoosesByPixels(), SMALL), Encoder(counting_encoder())
-    with pytest.raises(InputError, match=r"ChoosesByPixels: no encoder that exports to \.pt2 \(") as caught:
+    with pytest.raises(InputError, match=r"ChoosesByPixels with a head: does not export to model\.pt2 \(") as caught:
         export_head(TrainedHead(describe_head(head, strange, ["cat"]), strange), Path("model.pt2"))
     assert "\n" not in str(caught.value)
     assert capfd.readouterr() == ("", "")

@@ -16,11 +16,11 @@ from torch import nn
 
 from Resnet23.arrays import Features, read_features
 from Resnet23.config import DataParams, FeaturesParams, Params, TrainParams
-from Resnet23.dataset import FeatureDataset, normalize, to_unit_range
+from Resnet23.dataset import FeatureDataset, normalize, resize, to_unit_range
 from Resnet23.errors import InputError
 from Resnet23.features import make_features
 from Resnet23.interrupts import SIGNALS
-from Resnet23.modeling.batches import Batch, BatchSource, batch_slices, epoch_order, resize
+from Resnet23.modeling.batches import Batch, BatchSource, batch_slices, epoch_order
 from Resnet23.modeling.fit import fit
 from Resnet23.modeling.selection import FitResult
 from Resnet23.modeling.shares import share, shares

@@ -15,8 +15,18 @@ def test_a_misspelt_model_gets_a_suggestion():
 
 
 def test_an_unknown_model_lists_what_exists():
-    with pytest.raises(InputError, match="known: resnet10, resnet18, resnet23, resnet34, torchvision/resnet18"):
+    with pytest.raises(InputError, match=r"known: resnet10, resnet18, resnet23, resnet34, torchvision/resnet18, "):
         create_model("banana", num_classes=10)
+
+
+@pytest.mark.parametrize(
+    ("name", "nearest"), [("torchvision/resnet51", "torchvision/resnet50"), ("timm/resnet51", "timm/resnet51q")]
+)
+def test_a_misspelt_name_behind_a_prefix_gets_a_suggestion(name, nearest):
+    with pytest.raises(
+        InputError, match=rf"model\.name: found '{name}', which is no known model; did you mean {nearest}"
+    ):
+        create_model(name, num_classes=10)
 
 
 @pytest.mark.parametrize("key", ["optimizer", "schedule"])

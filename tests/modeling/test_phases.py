@@ -12,7 +12,7 @@ from Resnet23.config import TrainParams
 from Resnet23.errors import InputError
 from Resnet23.modeling.fit import fit
 from Resnet23.modeling.losses import get_task
-from Resnet23.modeling.phases import Phase, check_phases, phase_of, resolve_phases
+from Resnet23.modeling.phases import Phase, phase_of, resolve_phases
 
 STAGES = ["conv1", "stages.0", "stages.1", "stages.2", "stages.3", "classifier"]  # of small_net
 THREE = params(
@@ -49,13 +49,6 @@ def test_what_a_phase_leaves_open_comes_from_the_section():
 def test_every_epoch_belongs_to_one_phase():
     phases = resolve_phases(THREE)
     assert [phases.index(phase_of(phases, epoch)) for epoch in range(1, 9)] == [0, 0, 1, 1, 1, 1, 1, 2]
-
-
-def test_the_last_phase_has_the_resolution_of_prediction():
-    check_phases(THREE, image_size=32)
-    check_phases(params(phases=[{"resolution": 16}, {"resolution": 32}]), image_size=32)
-    with pytest.raises(InputError, match=r"train\.phases: the last phase has resolution 16, but .* 32 pixels; set it"):
-        check_phases(params(phases=[{}, {"resolution": 16}]), image_size=32)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,193 @@
+"""The trained model in the formats of other programs, each compared with the original before it is kept.
+
+    python -m Resnet23.export
+    python -m Resnet23.export --formats onnx,onnx-int8 --limit 200
+
+All take RGB images and give probabilities (N, C) float32; normalisation, temperature and softmax or sigmoid are inside.
+onnx-images takes images (N, H, W, 3) uint8 of any size, the others pixels (N, 3, S, S) float32 from 0 to 1 of the
+model's own size S. What else a user has to know is in each file as JSON, under the name classifier.json.
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import typer
+from loguru import logger
+
+from Resnet23.arrays import Features, read_features
+from Resnet23.command import DebugOption, run_command
+from Resnet23.config import CHECKPOINT_FILE, EXTRAS_DIR, MODELS_DIR, suggest
+from Resnet23.errors import InputError, IntegrityError, Resnet23Error, name_some
+from Resnet23.exporting.comparison import BATCH_SIZE, Samples, make_samples, resize_to, spread, with_another_size
+from Resnet23.exporting.formats import FORMATS, require_packages, write_checked
+from Resnet23.exporting.measuring import Measurement, measure
+from Resnet23.exporting.networks import PixelClassifier
+from Resnet23.exporting.source import Source, describe
+from Resnet23.files import printable, require_writable, sha256_file, write_json
+from Resnet23.machine import describe_machine
+from Resnet23.modeling.checkpoint import Checkpoint, load_checkpoint
+from Resnet23.modeling.inference import Classifier
+
+EXPORT_DIR = MODELS_DIR / "export"
+RESULTS = EXTRAS_DIR / "export.json"
+CALIBRATION_IMAGES = 256
+IMAGES_OF_ANOTHER_SIZE = 100
+ALL_FORMATS = ",".join(FORMATS)
+
+ModelOption = Annotated[Path, typer.Option("--model", help="The checkpoint to export.")]
+FormatsOption = Annotated[str, typer.Option("--formats", metavar="NAME,NAME", help="Which formats to write.")]
+OutputOption = Annotated[Path, typer.Option("--output", help="The folder for the files.", file_okay=False)]
+LimitOption = Annotated[
+    int, typer.Option("--limit", min=1, help="Compare on at most this many test images, spread over all of them.")
+]
+
+
+def main(
+    model: ModelOption = CHECKPOINT_FILE,
+    formats: FormatsOption = ALL_FORMATS,
+    output: OutputOption = EXPORT_DIR,
+    limit: LimitOption = 1000,
+    debug: DebugOption = False,
+) -> None:
+    """Export a trained model and compare each file with PyTorch on the test images; what differs is not kept."""
+    names = parse_formats(formats)
+    checkpoint, features = load_checkpoint(model), read_features()
+    require_writable(output)
+    classifier = Classifier(checkpoint, torch.device("cpu"), BATCH_SIZE)
+    samples = take_samples(classifier, features, limit)
+    calibration = resize_to(calibration_images(features), checkpoint.preprocessing)
+    source = Source(checkpoint, describe(checkpoint), calibration=calibration)
+    original = measure(model, lambda path: PixelClassifier(load_checkpoint(path)), False, samples[:1])
+    rows, errors = export_all(names, source, output, samples)
+    rows = [row("pytorch", model, original), *rows]
+    write_json(RESULTS, {**_circumstances(model, checkpoint, len(samples[0].images)), "formats": rows})
+    print(table(rows))
+    logger.info(f"{RESULTS}: the same figures, for the report page; `dvc repro plots` puts them there")
+    if errors:
+        worst = max(errors, key=lambda error: error.exit_code)
+        raise type(worst)("; ".join(str(error) for error in errors))
+
+
+def parse_formats(text: str) -> list[str]:
+    """Names separated by commas; raises InputError for an unknown one or one that lacks its packages."""
+    names = list(dict.fromkeys(name.strip() for name in text.split(",")))
+    for name in names:
+        if name not in FORMATS:
+            raise InputError(f"--formats: found {name!r}, which is no known format; {suggest(name, list(FORMATS))}")
+        require_packages(FORMATS[name])
+    return names
+
+
+def take_samples(classifier: Classifier, features: Features, limit: int) -> list[Samples]:
+    """At most `limit` test images, and some of them at another size, with what PyTorch says about them.
+
+    Raises InputError when the model was trained for other classes or another task.
+    """
+    if (classifier.checkpoint.task, classifier.classes) != (features.task, features.classes):
+        raise InputError(
+            f"the model was trained for {_summary(classifier.checkpoint.task, classifier.classes)}, data/features has "
+            f"{_summary(features.task, features.classes)}; name the model that belongs to them with --model"
+        )
+    rows = spread(len(features.test), limit)
+    images = resize_to(features.test.images[rows], classifier.checkpoint.preprocessing)
+    samples = make_samples(classifier, images, features.test.targets[rows])
+    return [samples, with_another_size(classifier, samples, IMAGES_OF_ANOTHER_SIZE)]
+
+
+def calibration_images(features: Features) -> np.ndarray:
+    """Validation images (N, S, S, 3) uint8, or training images where there are none to validate on."""
+    rows = features.val_indices if len(features.val_indices) else features.train_indices
+    return features.train.images[rows[spread(len(rows), CALIBRATION_IMAGES)]]
+
+
+def export_all(
+    names: Sequence[str], source: Source, folder: Path, samples: Sequence[Samples]
+) -> tuple[list[dict[str, Any]], list[Resnet23Error]]:
+    """Export a model in these formats to `folder`: a row for each, and what is wrong with those that failed."""
+    rows, errors = [], []
+    for name in names:
+        path = folder / FORMATS[name].file
+        logger.info(f"{printable(path)}: writing and comparing")
+        try:
+            rows.append(row(name, path, export(name, source, path, samples)))
+        except Resnet23Error as error:
+            rows.append({"format": name, "file": path.as_posix(), "error": str(error)})
+            errors.append(error)
+    return rows, errors
+
+
+def export(name: str, source: Source, path: Path, samples: Sequence[Samples]) -> Measurement:
+    """Write a model in one format to `path`, load the file again and compare.
+
+    Raises IntegrityError when it differs from PyTorch by more than the format's tolerance, and InputError when it
+    cannot be exported; then there is no file at `path`, an older one neither.
+    """
+    file_format = FORMATS[name]
+
+    def check(written: Path) -> Measurement:
+        parts = samples if file_format.takes_images else samples[:1]
+        measured = measure(written, file_format.read, file_format.takes_images, parts)
+        if complaint := file_format.tolerance.complaint(measured.comparison):
+            raise IntegrityError(f"{printable(path)}: not written, as {complaint}")
+        return measured
+
+    if file_format.warning:
+        logger.warning(f"{name}: {file_format.warning}")
+    path.unlink(missing_ok=True)
+    return write_checked(source.trained.model["name"], file_format, source, path, check)
+
+
+def row(name: str, path: Path, measured: Measurement) -> dict[str, Any]:
+    """A file's figures as plain values."""
+    return {
+        "format": name,
+        "file": path.as_posix(),
+        "error": None,
+        "bytes": measured.bytes,
+        "max_difference": measured.comparison.max_difference,
+        "agreement": measured.comparison.agreement,
+        "accuracy": measured.comparison.accuracy,
+        "images_per_second": {str(size): speed for size, speed in measured.images_per_second.items()},
+        "startup_seconds": measured.startup_seconds,
+    }
+
+
+def table(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The figures as lines of text."""
+    lines = ["format            MiB  accuracy  agreement  difference  images/s by 1  by 64  start-up"]
+    for values in rows:
+        if values["error"]:
+            lines.append(f"{values['format']:<12} {values['error']}")
+            continue
+        one, many = values["images_per_second"].values()
+        lines.append(
+            f"{values['format']:<12} {values['bytes'] / 2**20:>8.1f}  {values['accuracy']:>8.2%}  "
+            f"{values['agreement']:>9.2%}  {values['max_difference']:>10.1e}  {one:>13,.0f}  {many:>5,.0f}  "
+            f"{values['startup_seconds']:>6.2f} s"
+        )
+    return "\n".join(lines)
+
+
+def _summary(task: str, classes: Sequence[str]) -> str:
+    return f"{task} with {len(classes)} classes ({name_some(classes, 3)})"
+
+
+def _circumstances(model: Path, checkpoint: Checkpoint, images: int) -> dict[str, Any]:
+    """What was exported, and what the figures hold for."""
+    return {
+        "checkpoint": model.as_posix(),
+        "sha256": sha256_file(model),
+        "model": checkpoint.model["name"],
+        "task": checkpoint.task,
+        "images": images,
+        "machine": describe_machine(),
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+    }
+
+
+if __name__ == "__main__":
+    run_command(main)

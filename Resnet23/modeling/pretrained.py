@@ -1,0 +1,142 @@
+"""Pretrained weights: torchvision's or those in a file, how they want their images, and loading them into a network."""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import WeightsEnum, get_model_weights
+
+from Resnet23.config import suggest
+from Resnet23.errors import InputError, IntegrityError
+from Resnet23.files import printable, sha256_file
+from Resnet23.modeling.weightfiles import load_plain
+
+FILE_SUFFIXES = (".pth", ".pt")
+HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,})\.")  # resnet50-11ad3fa6.pth: how the file's SHA-256 begins
+AUXILIARY = re.compile(r"aux\d\.|AuxLogits\.")  # GoogLeNet's and Inception's classifiers on the way, not built here
+OLD_NAME = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.(?=[12]\.)")  # norm.1 in DenseNet's files is norm1 now
+
+
+class ImageInput(NamedTuple):
+    """How weights want their images: side in pixels, channel mean and standard deviation in [0, 1], interpolation."""
+
+    image_size: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    interpolation: str
+
+
+@dataclass(frozen=True)
+class Weights:
+    """Weights of one network: their name, their images, top-1 accuracy on ImageNet in %, and a function to get them.
+
+    `input` and `accuracy` are None where they are not known.
+    """
+
+    name: str
+    input: ImageInput | None
+    accuracy: float | None
+    load: Callable[[], Mapping[str, Tensor]]
+
+
+def is_file_name(pretrained: bool | str) -> bool:
+    """Whether `model.pretrained` is the path of a file rather than the name of published weights."""
+    return isinstance(pretrained, str) and pretrained.endswith(FILE_SUFFIXES)
+
+
+def torchvision_weights(network: str, name: str | None = None) -> Weights:
+    """Weights that torchvision publishes for a network, by name such as IMAGENET1K_V1; the DEFAULT ones without.
+
+    Loading takes them from the cache of torch.hub, where they are downloaded to unless they are there. Raises
+    InputError for an unknown name.
+    """
+    choices = get_model_weights(network)
+    names = [choice.name for choice in choices]
+    if name is not None and name not in names:
+        raise InputError(f"model.pretrained: found {name!r}, no weights of {network}; {suggest(name, names)}")
+    chosen = choices[name] if name else choices.DEFAULT
+    images = chosen.transforms()
+    wanted = ImageInput(images.crop_size[0], tuple(images.mean), tuple(images.std), images.interpolation.value)
+    accuracy = chosen.meta["_metrics"]["ImageNet-1K"]["acc@1"]
+    return Weights(chosen.name, wanted, accuracy, lambda: _from_torchvision(chosen))
+
+
+def file_weights(path: str, published: Weights | None) -> Weights:
+    """The weights in a file: a checkpoint of this project, or a state_dict.
+
+    A checkpoint says how it wants its images; a state_dict is taken to want them as the `published` weights of the
+    same network do. Raises InputError when there is no such file and IntegrityError when it cannot be read.
+    """
+    if not Path(path).is_file():
+        raise InputError(
+            f"model.pretrained: {printable(path)}: no such file; expected weights, name of weights or true"
+        )
+    content = load_plain(path)
+    weights = content.get("state_dict", content)
+    wanted = content.get("preprocessing")
+    if wanted is None:
+        return Weights(printable(path), published and published.input, None, lambda: weights)
+    images = ImageInput(wanted["image_size"], tuple(wanted["mean"]), tuple(wanted["std"]), "bicubic")
+    return Weights(printable(path), images, None, lambda: weights)
+
+
+def load_body(model: nn.Module, weights: Weights) -> None:
+    """Load all weights but those of the classifier, the last layer, which keeps its own.
+
+    Raises InputError when anything else is missing, too much, or of another shape.
+    """
+    classifier = f"{classifier_name(model)}."
+    own, given = (
+        {name: value for name, value in state.items() if not name.startswith(classifier)}
+        for state in (model.state_dict(), weights.load())
+    )
+    for name in sorted(own.keys() | given.keys()):
+        found, expected = (tuple(state[name].shape) if name in state else "nothing" for state in (given, own))
+        if found != expected:
+            raise InputError(
+                f"model.pretrained: {weights.name} does not fit the network that the section model describes: "
+                f"{name}: found {found}, expected {expected}"
+            )
+    model.load_state_dict(given, strict=False)  # all but the classifier, as was just checked
+
+
+def classifier_name(model: nn.Module) -> str:
+    """The name of the last layer with weights: it gives the logits."""
+    layers = [
+        name
+        for name, module in model.named_modules()
+        if any(parameter.ndim >= 2 for parameter in module.parameters(recurse=False))
+    ]
+    return layers[-1]
+
+
+def _from_torchvision(weights: WeightsEnum) -> dict[str, Tensor]:
+    """The state_dict of published weights. InputError: no network; IntegrityError: a file that is not what it says."""
+    file = Path(torch.hub.get_dir(), "checkpoints", Path(urlsplit(weights.url).path).name)
+    if file.exists():  # a file that somebody put there is not checked by torch.hub
+        check_hash(file, HASH_IN_NAME.search(file.name)[1])
+    try:
+        stored = weights.get_state_dict(progress=True, check_hash=True, weights_only=True, map_location="cpu")
+    except OSError as error:
+        raise InputError(
+            f"model.pretrained: cannot download {weights} ({getattr(error, 'reason', error)}); fetch {weights.url} "
+            f"elsewhere and put it at {printable(file)}"
+        ) from None
+    except RuntimeError as error:
+        raise IntegrityError(f"model.pretrained: {weights.url}: {error}") from None
+    return {OLD_NAME.sub(r"\1", name): value for name, value in stored.items() if not AUXILIARY.match(name)}
+
+
+def check_hash(file: Path, expected: str) -> None:
+    """Raise IntegrityError unless the file's SHA-256 begins with `expected`."""
+    found = sha256_file(file)
+    if not found.startswith(expected):
+        raise IntegrityError(
+            f"{printable(file)}: its SHA-256 begins {found[: len(expected)]}, expected {expected}; delete the file, "
+            "it is truncated or another one"
+        )
