@@ -148,6 +148,7 @@ def row(name: str, path: Path, measured: Measurement) -> dict[str, Any]:
         "error": None,
         "bytes": measured.bytes,
         "max_difference": measured.comparison.max_difference,
+        "mean_difference": measured.comparison.mean_difference,
         "agreement": measured.comparison.agreement,
         "accuracy": measured.comparison.accuracy,
         "images_per_second": {str(size): speed for size, speed in measured.images_per_second.items()},

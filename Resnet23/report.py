@@ -60,8 +60,8 @@ MULTILABEL_EXPLANATIONS = {
     "trades recall for precision.",
     "calibration": "Answers grouped by their probability. Below the diagonal a label is there less often than its "
     "probability says. A threshold makes up for that, a reader of the probability cannot.",
-    "mistakes": "A wrong answer, as the label's probability, above the labels of the image. Look for forgotten labels "
-    "here first.",
+    "mistakes": "A wrong answer and its probability, above the labels of the image. Look for forgotten labels here "
+    "first.",
     "samples": EXPLANATIONS["samples"],
     "filters": EXPLANATIONS["filters"],
 }

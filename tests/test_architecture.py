@@ -192,6 +192,7 @@ SAME_LAYER = {
     ("exporting.formats", "exporting.source"),
     ("exporting.formats", "exporting.torch_files"),
     ("exporting.measuring", "exporting.comparison"),
+    ("exporting.onnx_files", "exporting.networks"),
     ("exporting.onnx_files", "exporting.source"),
     ("exporting.source", "exporting.networks"),
     ("exporting.torch_files", "exporting.networks"),

@@ -44,6 +44,7 @@ class Comparison:
     """How an exported network does beside PyTorch's."""
 
     max_difference: float  # of a probability
+    mean_difference: float  # over the images, of the probability that differs most
     agreement: float  # share of images on which both decide the same
     accuracy: float
     accuracy_in_torch: float
@@ -51,20 +52,23 @@ class Comparison:
 
 @dataclass(frozen=True)
 class Tolerance:
-    """How much an export may differ from PyTorch."""
+    """How much an export may differ from PyTorch, in the figures of a Comparison."""
 
-    max_difference: float
-    agreement: float
+    max_difference: float = 1.0
+    mean_difference: float = 1.0
+    agreement: float = 0.0
     accuracy_loss: float = 1.0
 
     def complaint(self, found: Comparison) -> str | None:
         """What is beyond the tolerance, None when nothing is."""
+        difference = "its probabilities differ from PyTorch's by"
         if not found.max_difference <= self.max_difference:  # NaN is neither
-            difference = f"{found.max_difference:.1e}, more than {self.max_difference:.0e}"
-            return f"its probabilities differ from PyTorch's by {difference}"
+            return f"{difference} {found.max_difference:.1e}, more than {self.max_difference:.0e}"
+        if found.mean_difference > self.mean_difference:
+            return f"{difference} {found.mean_difference:.3f} in a usual image, more than {self.mean_difference:g}"
         if found.agreement < self.agreement:
             return f"it decides as PyTorch does on {found.agreement:.2%} of the images, less than {self.agreement:.2%}"
-        if found.accuracy < found.accuracy_in_torch - self.accuracy_loss:
+        if found.accuracy_in_torch - found.accuracy > self.accuracy_loss:
             loss = f"{found.accuracy:.2%} instead of {found.accuracy_in_torch:.2%}"
             return f"its accuracy is {loss}, a loss of more than {self.accuracy_loss:.2%}"
         return None
@@ -100,8 +104,10 @@ def compare(network: Network, takes_images: bool, samples: Samples) -> Compariso
     batches = (samples.images[start : start + BATCH_SIZE] for start in starts)
     with torch.no_grad():
         found = np.concatenate([network(as_input(images, takes_images)).numpy() for images in batches])
+    differences = np.abs(found - samples.probabilities).max(axis=1)
     return Comparison(
-        max_difference=float(np.abs(found - samples.probabilities).max()),
+        max_difference=float(differences.max()),
+        mean_difference=float(differences.mean()),
         agreement=_share_equal(samples.decide(found), samples.decide(samples.probabilities)),
         accuracy=samples.accuracy(found),
         accuracy_in_torch=samples.accuracy(samples.probabilities),
@@ -109,9 +115,13 @@ def compare(network: Network, takes_images: bool, samples: Samples) -> Compariso
 
 
 def worst_of(comparison: Comparison, other: Comparison) -> Comparison:
-    """The first with the larger difference and the smaller agreement of both."""
-    difference = float(np.maximum(comparison.max_difference, other.max_difference))  # NaN when either is
-    return replace(comparison, max_difference=difference, agreement=min(comparison.agreement, other.agreement))
+    """The first with the larger differences and the smaller agreement of both."""
+    return replace(
+        comparison,
+        max_difference=float(np.maximum(comparison.max_difference, other.max_difference)),  # NaN when either is
+        mean_difference=float(np.maximum(comparison.mean_difference, other.mean_difference)),
+        agreement=min(comparison.agreement, other.agreement),
+    )
 
 
 def as_input(images: np.ndarray, takes_images: bool) -> Tensor:

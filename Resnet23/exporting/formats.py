@@ -17,7 +17,7 @@ Checked = TypeVar("Checked")
 
 FLOAT = Tolerance(max_difference=1e-4, agreement=0.995)
 RESIZED = Tolerance(max_difference=0.02, agreement=0.995)  # one level of a pixel may differ
-EIGHT_BITS = Tolerance(max_difference=1.0, agreement=0.95, accuracy_loss=0.02)
+EIGHT_BITS = Tolerance(mean_difference=0.05, accuracy_loss=0.03)
 
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 

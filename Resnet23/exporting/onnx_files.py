@@ -7,31 +7,35 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
-from torch.export import ExportedProgram
 
-from Resnet23.exporting.source import Source, as_pixels
+from Resnet23.exporting.networks import ImageClassifier
+from Resnet23.exporting.source import TRACED_IMAGES, Source, as_pixels
+from Resnet23.exporting.tracing import INPUT, OUTPUT, to_onnx, trace
 
-OPSET = 20  # of ONNX 1.15 (2023); ONNX Runtime 1.17 and later run it
-INPUT, OUTPUT = "images", "probabilities"
 CALIBRATION_BATCH = 16
 QUANTISED = ["Conv", "Gemm", "MatMul"]  # nearly all of the arithmetic; softmax, norms and sums stay exact
+OPTIONS = {
+    "CalibMovingAverage": True,  # the mean of the batches' ranges: a single extreme would cost all others resolution
+    "MatMulConstBOnly": True,  # products of two activations, as in attention, lose too much
+}
 
 
 def write_onnx(source: Source) -> bytes:
     """Pixels (N, 3, S, S) float32 from 0 to 1 -> probabilities."""
-    return _convert(source, source.program, ["batch"])
+    return source.onnx
 
 
 def write_image_onnx(source: Source) -> bytes:
     """Images (N, H, W, 3) uint8 of any size -> probabilities."""
-    return _convert(source, source.image_program, ["batch", "height", "width"])
+    images = torch.zeros((TRACED_IMAGES, source.size + 3, source.size + 5, 3), dtype=torch.uint8)
+    dynamic = ["batch", "height", "width"]
+    return to_onnx(trace(ImageClassifier(source.trained), images, dynamic), dynamic, source.metadata)
 
 
 def write_int8_onnx(source: Source) -> bytes:
     """As `write_onnx`, computed with whole numbers of eight bits.
 
-    The ranges of the activations are those of `source.calibration`, of each batch, on average: a single extreme value
-    would cost all others resolution. Weights have seven bits, as processors without VNNI overflow with eight.
+    The ranges of the activations are those on `source.calibration`.
     """
     import onnx
     from onnxruntime.quantization import CalibrationDataReader, QuantType, quantize_static
@@ -46,7 +50,7 @@ def write_int8_onnx(source: Source) -> bytes:
 
     with tempfile.TemporaryDirectory() as folder:
         plain, prepared, quantised = (Path(folder) / name for name in ("plain.onnx", "prepared.onnx", "quantised.onnx"))
-        plain.write_bytes(write_onnx(source))
+        plain.write_bytes(source.onnx)
         quant_pre_process(plain, prepared, skip_symbolic_shape=True)  # BatchNorm into the convolutions
         quantize_static(
             prepared,
@@ -56,11 +60,11 @@ def write_int8_onnx(source: Source) -> bytes:
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
-            reduce_range=True,
-            extra_options={"CalibMovingAverage": True},
+            reduce_range=True,  # seven bits for weights: with eight, processors without VNNI overflow
+            extra_options=OPTIONS,
         )
         model = onnx.load(quantised)
-    onnx.helper.set_model_props(model, {source.description_name: source.description_text})
+    onnx.helper.set_model_props(model, source.metadata)
     return model.SerializeToString(deterministic=True)
 
 
@@ -78,21 +82,6 @@ class OnnxNetwork:
         """What the file takes -> probabilities (N, C)."""
         (probabilities,) = self.session.run([OUTPUT], {INPUT: images.numpy()})
         return torch.from_numpy(probabilities)
-
-
-def _convert(source: Source, program: ExportedProgram, dynamic: list[str]) -> bytes:
-    exported = torch.onnx.export(
-        program,
-        dynamo=True,
-        opset_version=OPSET,
-        external_data=False,
-        input_names=[INPUT],
-        output_names=[OUTPUT],
-        dynamic_shapes=(dict(enumerate(dynamic)),),
-        verbose=False,
-    )
-    exported.model.metadata_props[source.description_name] = source.description_text
-    return exported.model_proto.SerializeToString(deterministic=True)
 
 
 def _calibration_batches(images: np.ndarray) -> Iterator[dict[str, np.ndarray]]:

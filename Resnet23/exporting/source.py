@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from Resnet23.dataset import to_unit_range
-from Resnet23.exporting.networks import ImageClassifier, PixelClassifier
-from Resnet23.exporting.tracing import trace
+from Resnet23.exporting.networks import PixelClassifier
+from Resnet23.exporting.tracing import to_onnx, trace
 from Resnet23.modeling.checkpoint import Checkpoint
 from Resnet23.modeling.inference import TrainedModel
 
@@ -40,9 +40,9 @@ class Source:
         return self.trained.preprocessing.image_size
 
     @property
-    def description_text(self) -> str:
-        """The description as JSON."""
-        return json.dumps(self.description, ensure_ascii=False)
+    def metadata(self) -> dict[str, str]:
+        """The description as JSON, by its name."""
+        return {self.description_name: json.dumps(self.description, ensure_ascii=False)}
 
     @cached_property
     def network(self) -> PixelClassifier:
@@ -55,10 +55,9 @@ class Source:
         return trace(self.network, self.example, ["batch"])
 
     @cached_property
-    def image_program(self) -> ExportedProgram:
-        """The graph of the classifier of images of any size."""
-        images = torch.zeros((TRACED_IMAGES, self.size + 3, self.size + 5, 3), dtype=torch.uint8)
-        return trace(ImageClassifier(self.trained), images, ["batch", "height", "width"])
+    def onnx(self) -> bytes:
+        """The same graph as a file."""
+        return to_onnx(self.program, ["batch"], self.metadata)
 
     @property
     def example(self) -> Tensor:

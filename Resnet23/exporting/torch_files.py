@@ -15,7 +15,7 @@ from Resnet23.modeling.checkpoint import Checkpoint, Decision, Preprocessing
 def write_pt2(source: Source) -> bytes:
     """The graph of torch.export."""
     buffer = io.BytesIO()  # a file's name would go into its bytes
-    torch.export.save(source.program, buffer, extra_files={source.description_name: source.description_text})
+    torch.export.save(source.program, buffer, extra_files=source.metadata)
     return buffer.getvalue()
 
 
@@ -28,7 +28,7 @@ def write_torchscript(source: Source) -> bytes:
     """The graph of torch.jit, which PyTorch has deprecated."""
     buffer = io.BytesIO()
     script = torch.jit.trace(source.network, source.example, check_trace=False)
-    torch.jit.save(script, buffer, _extra_files={source.description_name: source.description_text})
+    torch.jit.save(script, buffer, _extra_files=source.metadata)
     return buffer.getvalue()
 
 
@@ -42,7 +42,7 @@ def write_safetensors(source: Source) -> bytes:
     from safetensors.torch import save
 
     weights = {name: value.detach().clone().contiguous() for name, value in source.network.network.state_dict().items()}
-    return save(weights, metadata={source.description_name: source.description_text})
+    return save(weights, metadata=source.metadata)
 
 
 def read_safetensors(path: Path) -> nn.Module:

@@ -1,13 +1,17 @@
-"""A network's computation as a graph, for any number of images, with PyTorch's exporters kept quiet."""
+"""A network's computation as a graph of torch.export or ONNX, with PyTorch's exporters kept quiet."""
 
 import io
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 
+import torch
 from torch import Tensor, nn
 from torch.export import Dim, ExportedProgram, export
+
+OPSET = 20  # of ONNX 1.15 (2023); ONNX Runtime 1.17 and later run it
+INPUT, OUTPUT = "images", "probabilities"
 
 
 @contextmanager
@@ -34,3 +38,19 @@ def trace(network: nn.Module, images: Tensor, dynamic: Sequence[str]) -> Exporte
     for node in program.graph.nodes:
         node.meta.pop("stack_trace", None)
     return program
+
+
+def to_onnx(program: ExportedProgram, dynamic: Sequence[str], metadata: Mapping[str, str]) -> bytes:
+    """The file of an ONNX model from INPUT to OUTPUT; `dynamic` names the first dimensions of the input, which vary."""
+    exported = torch.onnx.export(
+        program,
+        dynamo=True,
+        opset_version=OPSET,
+        external_data=False,
+        input_names=[INPUT],
+        output_names=[OUTPUT],
+        dynamic_shapes=(dict(enumerate(dynamic)),),
+        verbose=False,
+    )
+    exported.model.metadata_props.update(metadata)
+    return exported.model_proto.SerializeToString(deterministic=True)

@@ -17,7 +17,7 @@ from Resnet23.figures.multilabel_findings import (
 )
 from Resnet23.figures.theme import COLOR_MAP, LIGHT, WIDTH, Theme, shorten, title_figure
 from Resnet23.history import History, best_epoch, has_validation
-from Resnet23.modeling.metrics import bin_by_confidence
+from Resnet23.modeling.metrics import CalibrationBins, bin_by_confidence
 from Resnet23.modeling.multilabel_metrics import label_calibration_errors, pooled_calibration_bins
 from Resnet23.multilabel_predictions import MultilabelPredictions
 
@@ -118,23 +118,27 @@ def plot_label_calibration(predictions: MultilabelPredictions, theme: Theme = LI
     reliability, histogram = figure.subplots(2, 1, sharex=True, height_ratios=[3, 1])
     reliability.plot([0, 1], [0, 1], color=theme.muted, linestyle=":", linewidth=1.5, label="perfectly calibrated")
     worst = np.argsort(errors)[::-1][: MAX_CURVES if len(classes) <= MAX_CURVES else WORST_CURVES]
-    for label in sorted(worst):
+    styles = [(color, dash) for dash in ("-", "--") for color in theme.lines]
+    for label, (color, dash) in zip(sorted(worst), styles, strict=False):
         bins = bin_by_confidence(predictions.probabilities[:, label], predictions.labels[:, label])
-        filled, color = bins.counts > 0, theme.lines[label % len(theme.lines)]
         name = f"{shorten(classes[label])} ({errors[label]:.3f})"
-        reliability.plot(bins.confidence[filled], bins.accuracy[filled], color=color, linewidth=1, label=name)
+        _plot_bins(reliability, bins, color=color, linestyle=dash, linewidth=1, label=name)
     bins = pooled_calibration_bins(predictions.labels, predictions.probabilities)
-    filled, share = bins.counts > 0, bins.counts / bins.counts.sum()
-    confidence, accuracy = bins.confidence[filled], bins.accuracy[filled]
-    reliability.plot(confidence, accuracy, "o-", color=theme.ink, linewidth=3, label="all labels")
+    _plot_bins(reliability, bins, color=theme.ink, marker="o", linewidth=3, label="all labels")
     reliability.set(ylabel="share of images with the label", xlim=(0, 1), ylim=(0, 1.02))
     reliability.legend(loc="upper left", bbox_to_anchor=(1, 1), title="label (ECE)", alignment="left")
-    widths = np.diff(bins.edges)
+    share, widths = bins.counts / bins.counts.sum(), np.diff(bins.edges)
     histogram.bar(bins.edges[:-1], share, widths, align="edge", color=theme.lines[0], edgecolor=theme.background)
     histogram.set(xlabel="probability of the label", ylabel="share of answers")
     for axis in (reliability.yaxis, histogram.yaxis, histogram.xaxis):
         axis.set_major_formatter(PercentFormatter(1, decimals=0))
     return figure
+
+
+def _plot_bins(axes: Axes, bins: CalibrationBins, **style: Any) -> None:
+    """How often a label is present against its mean probability, bin by bin."""
+    filled = bins.counts > 0
+    axes.plot(bins.confidence[filled], bins.accuracy[filled], **style)
 
 
 def _plot_threshold_curves(axes: Axes, present: np.ndarray, probabilities: np.ndarray, theme: Theme) -> None:

@@ -57,12 +57,11 @@ def co_occurrence_finding(true: np.ndarray, predicted: np.ndarray, classes: Sequ
     row, column = np.unravel_index(pairs.argmax(), pairs.shape)
     if not pairs[row, column]:
         return "No test image has two labels"
-    found = predicted[row, column]
-    return (
-        f"{percent(pairs[row, column])} of the images with {shorten(classes[row], 24)} have "
-        f"{shorten(classes[column], 24)} as well; of those it was given to "
-        f"{'none' if np.isnan(found) else percent(found)}"
-    )
+    first, second, found = shorten(classes[row], 24), shorten(classes[column], 24), predicted[row, column]
+    start = f"{percent(pairs[row, column])} of the images with {first} have {second} as well"
+    if np.isnan(found):
+        return f"{start}; none was given {first}"
+    return f"{start}; of those given {first}, {percent(found)} were given {second}"
 
 
 def thresholds_finding(per_class: Mapping[str, Mapping[str, Any]], images: int) -> str:

@@ -29,20 +29,22 @@ def plot_multilabel_samples(inspection: Inspection, classes: Sequence[str], coun
 def plot_multilabel_mistakes(
     predictions: MultilabelPredictions, images: np.ndarray, count: int, theme: Theme = LIGHT
 ) -> Figure:
-    """The `count` images whose worst answer was surest: that label with its probability, above what the image has.
+    """The `count` images whose worst answer was surest: that answer with its probability, above what the image has.
 
     `images` are the (N, H, W, 3) uint8 that `predictions` are of.
     """
     answers = surest_mistakes(predictions, count)
-    captions = [
-        [
-            f"{shorten(predictions.classes[label], 10)} {percent(predictions.probabilities[row, label])}",
-            f"is {shorten(', '.join(predictions.names(predictions.labels[row])) or NO_LABEL, 14)}",
-        ]
-        for row, label in answers
-    ]
+    captions = [_caption(predictions, row, label) for row, label in answers]
     finding = multilabel_mistakes_finding(predictions, len(answers))
     return plot_tiles(finding, [images[row] for row, _ in answers], captions, COLUMNS, theme)
+
+
+def _caption(predictions: MultilabelPredictions, row: int, label: int) -> list[str]:
+    """The answer about one label of an image, with its probability, and all labels that the image has."""
+    name, probability = shorten(predictions.classes[label], 10), predictions.probabilities[row, label]
+    given = predictions.predicted[row, label]
+    answer = f"{name} {percent(probability)}" if given else f"no {shorten(name, 8)} {percent(1 - probability)}"
+    return [answer, f"is {shorten(', '.join(predictions.names(predictions.labels[row])) or NO_LABEL, 14)}"]
 
 
 def surest_mistakes(predictions: MultilabelPredictions, count: int) -> list[tuple[int, int]]:

@@ -80,8 +80,8 @@ def _check_files(table: Path, listed: Sequence[LabelledFile], images: Mapping[st
     missing = [f"{file.file} (line {file.line})" for file in listed if file.file not in images]
     if missing:
         raise InputError(
-            f"{printable(table)}: lists {len(missing)} files that are not beside it, or no images "
-            f"({', '.join(IMAGE_SUFFIXES)}): {name_some(missing)}; add them or remove their lines"
+            f"{printable(table)}: no image ({', '.join(IMAGE_SUFFIXES)}) for {len(missing)} of {len(listed)} lines: "
+            f"{name_some(missing)}; add them or remove their lines"
         )
     unlisted = sorted(images.keys() - {file.file for file in listed})
     if unlisted:

@@ -93,3 +93,15 @@ def test_the_arithmetic_is_torchvisions(share, center):
         assert torch.allclose(mixing.mix_by(images, partners, kept), transform.transform(images, parameters), atol=1e-6)
         found = mixing.mix_by(targets, partners, kept.mean(dim=(2, 3)))
         assert torch.allclose(found, transform.transform(targets, parameters), atol=1e-6)
+
+
+@pytest.mark.parametrize("params", MIXTURES.values(), ids=MIXTURES)
+def test_each_of_several_labels_is_mixed_like_the_pixels(params):
+    """Label k of an image is bit k of its number: the labels hold as much of each image as the picture does."""
+    numbers = torch.arange(COUNT)
+    labels = (numbers[:, None] >> torch.arange(8) & 1).float()  # (COUNT, 8), none to all of them
+    images, mixed = mixing.mix(images_that_know_their_number(), labels, params, draws())
+    _, shares = mixing.mix(images_that_know_their_number(), torch.eye(COUNT), params, draws())
+    assert torch.allclose(mixed, shares @ labels, atol=1e-6)
+    assert torch.allclose(images.mean(dim=(1, 2, 3)), mixed @ (2.0 ** torch.arange(8)), atol=1e-3)
+    assert mixed.min() >= 0 and mixed.max() <= 1 and not ((mixed == 0) | (mixed == 1)).all()

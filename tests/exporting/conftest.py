@@ -13,9 +13,9 @@ from Resnet23.arrays import Features, read_features
 
 @pytest.fixture(scope="session")
 def digits_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project with handwritten digits of 16 pixels, 20 of each class to train on and 5 to test on."""
+    """A project with handwritten digits of 16 pixels, 40 of each class to train on and 10 to test on."""
     folder = tmp_path_factory.mktemp("digits")
-    make_features(folder, [*SHRUNK, "data.image_size=16"])
+    make_features(folder, [*SHRUNK, "data.image_size=16", "data.max_per_class={train: 40, test: 10}"])
     return folder
 
 

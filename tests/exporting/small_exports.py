@@ -11,10 +11,10 @@ from Resnet23.modeling.checkpoint import Checkpoint, Decision, Preprocessing
 from Resnet23.modeling.pretrained import classifier_name
 from Resnet23.modeling.zoo import create_model
 
-STEEPNESS = 8.0  # of the logits: what is wrong in an export shows in the probabilities
+STEEPNESS = 4.0  # of the logits
 # Name and size in pixels: a network of ours, one of torchvision's, a transformer.
 MODELS = {
-    "resnet23": ({"name": "resnet23", "width": 4}, 16),
+    "resnet23": ({"name": "resnet23", "width": 8}, 16),
     "torchvision/resnet18": ({"name": "torchvision/resnet18"}, 32),
     "timm/test_vit": ({"name": "timm/test_vit"}, 160),
 }
@@ -35,7 +35,7 @@ def digits_checkpoint(features: Features, name: str, **decision: float | list[fl
 
 
 def fit_classifier(model: nn.Module, inputs: Tensor, targets: Tensor) -> None:
-    """Take BatchNorm's statistics from these images, then the linear classifier that fits them best; leave eval mode."""
+    """Take BatchNorm's statistics from these images, then the linear classifier that fits them best."""
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None  # the mean over all batches, of which there is one
@@ -48,7 +48,7 @@ def fit_classifier(model: nn.Module, inputs: Tensor, targets: Tensor) -> None:
     features = torch.cat([seen[0], torch.ones(len(inputs), 1)], dim=1).double()  # (N, F + 1)
     answers = torch.eye(classifier.out_features)[targets] if targets.ndim == 1 else targets
     wanted = STEEPNESS * (answers.double() - 0.5)  # (N, C)
-    ridge = 1e-2 * features.square().mean() * len(inputs) * torch.eye(features.shape[1], dtype=torch.float64)
+    ridge = features.square().mean() * len(inputs) * torch.eye(features.shape[1], dtype=torch.float64)
     solution = torch.linalg.solve(features.T @ features + ridge, features.T @ wanted).float()
     classifier.weight.copy_(solution[:-1].T)
     classifier.bias.copy_(solution[-1])

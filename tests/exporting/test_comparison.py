@@ -27,7 +27,7 @@ def answers(probabilities: np.ndarray):
 
 @pytest.mark.parametrize(("samples", "accuracy"), [(ONE_CLASS, 0.75), (LABELS, 0.75)])
 def test_an_equal_network_agrees(samples, accuracy):
-    assert compare(answers(PROBABILITIES), False, samples) == Comparison(0.0, 1.0, accuracy, accuracy)
+    assert compare(answers(PROBABILITIES), False, samples) == Comparison(0.0, 0.0, 1.0, accuracy, accuracy)
 
 
 def test_one_class_is_decided_by_the_highest_probability_and_labels_by_their_thresholds():
@@ -43,23 +43,24 @@ def test_one_class_is_decided_by_the_highest_probability_and_labels_by_their_thr
 @pytest.mark.parametrize(
     ("found", "complaint"),
     [
-        (Comparison(1e-3, 0.99, 0.69, 0.7), None),
-        (Comparison(2e-3, 1.0, 0.7, 0.7), r"its probabilities differ from PyTorch's by 2\.0e-03, more than 1e-03"),
-        (Comparison(float("nan"), 1.0, 0.7, 0.7), "differ from PyTorch's by nan"),
-        (Comparison(0.0, 0.98, 0.7, 0.7), r"decides as PyTorch does on 98\.00% of the images, less than 99\.00%"),
-        (Comparison(0.0, 1.0, 0.6, 0.7), r"accuracy is 60\.00% instead of 70\.00%, a loss of more than 2\.00%"),
+        (Comparison(1e-3, 5e-4, 0.99, 0.69, 0.7), None),
+        (Comparison(2e-3, 0.0, 1.0, 0.7, 0.7), r"its probabilities differ from PyTorch's by 2\.0e-03, more than 1e-03"),
+        (Comparison(float("nan"), float("nan"), 1.0, 0.7, 0.7), "differ from PyTorch's by nan"),
+        (Comparison(1e-3, 1e-3, 1.0, 0.7, 0.7), r"differ from PyTorch's by 0\.001 in a usual image, more than 0\.0005"),
+        (Comparison(0.0, 0.0, 0.98, 0.7, 0.7), r"decides as PyTorch does on 98\.00% of the images, less than 99\.00%"),
+        (Comparison(0.0, 0.0, 1.0, 0.6, 0.7), r"accuracy is 60\.00% instead of 70\.00%, a loss of more than 2\.00%"),
     ],
 )
 def test_the_tolerance_says_what_is_beyond_it(found, complaint):
-    said = Tolerance(max_difference=1e-3, agreement=0.99, accuracy_loss=0.02).complaint(found)
+    said = Tolerance(1e-3, 5e-4, 0.99, 0.02).complaint(found)
     assert said is None if complaint is None else re.search(complaint, said)
 
 
 def test_the_worst_of_two_has_no_nan_hidden():
-    good, bad = Comparison(0.1, 1.0, 0.7, 0.8), Comparison(float("nan"), 0.9, 0.2, 0.3)
+    good, bad = Comparison(0.1, 0.1, 1.0, 0.7, 0.8), Comparison(float("nan"), 0.2, 0.9, 0.2, 0.3)
     for found in (worst_of(good, bad), worst_of(bad, good)):
         assert np.isnan(found.max_difference)
-        assert found.agreement == 0.9
+        assert (found.mean_difference, found.agreement) == (0.2, 0.9)
     assert worst_of(good, bad).accuracy == 0.7
 
 

@@ -1,13 +1,24 @@
 """Loss, activation and decision of each task, and the temperature."""
 
+import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from scipy.optimize import minimize_scalar
 from sklearn.metrics import accuracy_score, log_loss
 from torch import Tensor
+from torchvision.ops import sigmoid_focal_loss
 
 from Resnet23.errors import InputError
-from Resnet23.modeling.losses import TASKS, fit_temperature, get_task
+from Resnet23.modeling.losses import (
+    LOSSES,
+    TASKS,
+    check_loss,
+    fit_temperature,
+    get_task,
+    positive_weights,
+    training_task,
+)
 
 COUNT, CLASSES = 500, 4
 
@@ -85,6 +96,83 @@ def test_the_loss_of_a_mixture_is_the_mixture_of_the_losses(task, logits):
 def test_an_unknown_task_is_refused_with_a_suggestion():
     with pytest.raises(InputError, match=r"train\.task: found 'multilable'.*did you mean multilabel"):
         get_task("multilable")
+
+
+NAMED = [(task, loss) for task, losses in LOSSES.items() for loss in losses]
+
+
+def loss_of(task: str, loss: str | None, targets: Tensor):
+    """The loss that `train.loss` names, for training images with these targets."""
+    return training_task(task, loss, targets.numpy()).loss
+
+
+@pytest.mark.parametrize(("task", "loss"), [("multiclass", "cross_entropy"), ("multilabel", "bce")])
+def test_a_tasks_own_loss_is_the_first_of_its_losses(task, loss, logits):
+    targets = targets_for(task, logits)
+    assert next(iter(LOSSES[task])) == loss
+    for name in (None, loss):
+        assert torch.equal(loss_of(task, name, targets)(logits, targets, 0.1), TASKS[task].loss(logits, targets, 0.1))
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_the_weights_make_both_answers_of_each_label_weigh_the_same(smoothing, logits):
+    targets = targets_for("multilabel", logits) & (torch.arange(COUNT)[:, None] % torch.arange(1, CLASSES + 1) == 0)
+    counts = targets.sum(dim=0)
+    weights = positive_weights(targets.numpy())
+    assert torch.allclose(weights * counts, (COUNT - counts).double())
+    wanted = smoothed("multilabel", targets, smoothing)
+    expected = F.binary_cross_entropy_with_logits(logits, wanted, pos_weight=weights, reduction="none").mean(dim=1)
+    assert torch.allclose(loss_of("multilabel", "weighted_bce", targets)(logits, targets, smoothing), expected)
+
+
+def test_a_label_that_no_image_or_every_image_has_keeps_its_weight():
+    assert positive_weights(np.array([[0, 1, 1], [0, 1, 0], [0, 1, 0]], dtype=np.uint8)).tolist() == [1, 1, 2]
+
+
+def test_the_focal_loss_of_labels_is_torchvisions(logits):
+    targets = targets_for("multilabel", logits)
+    expected = sigmoid_focal_loss(logits, targets.double(), alpha=0.25, gamma=2).mean(dim=1)
+    assert torch.allclose(loss_of("multilabel", "focal", targets)(logits, targets, 0.0), expected)
+
+
+def test_the_focal_loss_of_two_classes_is_that_of_the_difference_of_their_logits(logits):
+    pair, targets = logits[:, :2], targets_for("multiclass", logits[:, :2])
+    expected = sigmoid_focal_loss(pair[:, 1] - pair[:, 0], targets.double(), alpha=-1, gamma=2)
+    loss = loss_of("multiclass", "focal", targets)
+    assert torch.allclose(loss(pair, targets, 0.0), expected)
+    assert torch.allclose(loss(pair, F.one_hot(targets), 0.0), expected)
+    assert (loss(pair, targets, 0.2) > expected)[expected < 1e-3].all()  # being sure is no longer right
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.2])
+def test_the_asymmetric_loss_is_the_papers(smoothing, logits):
+    targets = targets_for("multilabel", logits)
+    wanted = smoothed("multilabel", targets, smoothing)
+    p = 1 / (1 + (-logits).exp())
+    shifted = torch.where(p > 0.05, p - 0.05, 0.0)
+    expected = -(wanted * p.log() + (1 - wanted) * shifted**4 * (1 - shifted).log()).mean(dim=1)
+    assert torch.allclose(loss_of("multilabel", "asymmetric", targets)(logits, targets, smoothing), expected)
+
+
+@pytest.mark.parametrize(("task", "loss"), NAMED)
+def test_losses_and_their_gradients_are_finite_however_wrong_the_network_is(task, loss):
+    targets = targets_for(task, torch.zeros(COUNT, CLASSES))
+    logits = torch.linspace(-200, 200, COUNT * CLASSES).view(COUNT, CLASSES).requires_grad_()
+    value = loss_of(task, loss, targets)(logits, targets, 0.0)
+    value.sum().backward()
+    assert value.shape == (COUNT,) and value.isfinite().all() and (value >= 0).all()
+    assert logits.grad.isfinite().all() and logits.grad.any()
+
+
+def test_a_loss_that_does_not_exist_or_fit_the_task_is_refused():
+    for call in (check_loss, lambda name: training_task("multilabel", name, np.zeros((2, 3)))):
+        with pytest.raises(InputError, match=r"train\.loss: found 'focl'.*did you mean focal"):
+            call("focl")
+    with pytest.raises(
+        InputError, match=r"train\.loss: found bce, which does not train multiclass; .*cross_entropy, focal"
+    ):
+        check_loss("bce", "multiclass")
+    check_loss(None, "multiclass")
 
 
 @pytest.mark.parametrize("scale", [0.3, 1.0, 5.0])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from Resnet23.modeling.inference import FilePrediction
-from Resnet23.modeling.prediction_table import table_row
+from Resnet23.modeling.prediction_table import labels_row, table_row
 
 PHOTO = Path("photo.png")
 
@@ -39,6 +39,22 @@ def test_a_single_class_is_a_question_that_its_threshold_decides(probability, th
     assert next(iter(found["top5"].values())) == max(found["top5"].values())
 
 
+def test_every_label_that_reaches_its_threshold_is_named_the_surest_first():
+    prediction = FilePrediction(PHOTO, np.float64([0.5, 0.9, 0.7, 0.1, 0.2, 0.25, 0.75]))
+    found = labels_row(prediction, list("abcdefg"), [0.5, 0.5, 0.8, 0.5, 0.1, 0.25, 0.5])
+    assert found["class"] == "a|b|e|f|g"  # in the order of the classes, as in predictions.csv
+    assert list(found["labels"].items()) == [("b", 0.9), ("g", 0.75), ("a", 0.5), ("f", 0.25), ("e", 0.2)]
+    assert list(found["top5"]) == ["b", "g", "c", "a", "f"]
+    assert found["confidence"] == pytest.approx(0.5 * 0.9 * 0.3 * 0.9 * 0.2 * 0.25 * 0.75, abs=1e-6)
+    assert found["error"] == ""
+
+
+def test_an_image_may_have_no_label():
+    found = labels_row(FilePrediction(PHOTO, np.float64([0.25, 0.5])), ["a", "b"], [0.5, 0.75])
+    assert (found["class"], found["labels"], found["confidence"]) == ("", {}, 0.375)
+
+
 def test_a_file_that_cannot_be_read_has_an_error_instead():
     found = table_row(FilePrediction(PHOTO, None, "zero bytes"), ["cat"])
     assert found == {"file": "photo.png", "class": "", "confidence": None, "top5": {}, "error": "zero bytes"}
+    assert labels_row(FilePrediction(PHOTO, None, "zero bytes"), ["a", "b"], [0.5, 0.5]) == found | {"labels": {}}

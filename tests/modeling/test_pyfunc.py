@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from small_checkpoint import CLASSES, description, example_batch, small_checkpoi
 
 from Resnet23.errors import IntegrityError
 from Resnet23.files import write_json
+from Resnet23.modeling.checkpoint import Decision
 from Resnet23.modeling.inference import Classifier, predict_files
 from Resnet23.modeling.pyfunc import BATCH_SIZE, ImageModel, _load_pyfunc
 
@@ -100,6 +102,21 @@ def test_an_unreadable_file_costs_only_its_own_row(served: ImageModel) -> None:
         assert list(record.values()) == [None] * (2 + len(CLASSES))
     assert records[0] == records[-1] and records[0]["error"] is None
     assert math.isclose(sum(records[0][name] for name in PROBABILITIES), 1, abs_tol=1e-5)
+
+
+def test_of_labels_all_over_their_thresholds_are_named() -> None:
+    thresholds = [0.2, 0.4, 0.6, 0.99]
+    checkpoint = replace(small_checkpoint(), task="multilabel", decision=Decision(thresholds, temperature=2.0))
+    classifier = Classifier(checkpoint, torch.device("cpu"), batch_size=4)
+    table = ImageModel(classifier).predict(pd.DataFrame({"image": [*FILES.values(), b""]}))
+    read, unread = table.iloc[:-1], table.iloc[-1]
+    given = read[PROBABILITIES].to_numpy(dtype=float) >= thresholds
+    names = ["|".join(name for name, is_given in zip(CLASSES, row, strict=True) if is_given) for row in given]
+    assert (list(table.columns), list(read["class"])) == (COLUMNS, names)
+    assert given.sum(axis=1).min() == 0 and given.sum(axis=1).max() > 1
+    answers = np.where(given, read[PROBABILITIES], 1 - read[PROBABILITIES]).astype(float)
+    np.testing.assert_allclose(read["confidence"].astype(float), answers.prod(axis=1), atol=1e-6)
+    assert unread["class"] is None and unread["error"]
 
 
 @pytest.mark.parametrize("damage", ["{", "[]", '{"classes": []}', '{"preprocessing": {"size": 1}}'])

@@ -44,6 +44,19 @@ def test_the_best_epoch_is_kept_with_its_weights_and_what_it_said(validations, b
     assert result.epochs_without_progress() == len(validations) - best
 
 
+def test_with_labels_their_mean_average_precision_counts():
+    """Every label right is rare at first, and says little."""
+    result, model = FitResult(), nn.Linear(1, 1)
+    for epoch, (accuracy, loss, precision) in enumerate([(0.3, 0.1, 0.5), (0.1, 2.0, 0.7), (0.2, 1.0, 0.7)], start=1):
+        evaluation = Evaluation(loss, accuracy, *[torch.zeros(2, 3)] * 3, mAP=precision)
+        result.add(EpochRecord(epoch, 1.0, 0.5, loss, accuracy, 0.1, 1.0, 90.0, 0.1, precision), model, evaluation)
+    assert result.best_epoch == 3
+    columns = {name: [getattr(row, name) for row in result.history] for name in vars(result.history[0])}
+    assert best_epoch(columns) == 2
+    again = FitResult.from_plain(result.to_plain())
+    assert (again.validation.mAP, again.history) == (0.7, result.history)
+
+
 @pytest.mark.parametrize("seed", range(20))
 def test_the_history_names_the_same_epoch(seed):
     """history.best_epoch tells the figures from history.csv what was decided here."""
