@@ -55,6 +55,7 @@ def main(
     """Export a trained model and compare each file with PyTorch on the test images; what differs is not kept."""
     names = parse_formats(formats)
     checkpoint, features = load_checkpoint(model), read_features()
+    check_classes(checkpoint, features)
     require_writable(output)
     classifier = Classifier(checkpoint, torch.device("cpu"), BATCH_SIZE)
     samples = take_samples(classifier, features, limit)
@@ -81,16 +82,17 @@ def parse_formats(text: str) -> list[str]:
     return names
 
 
-def take_samples(classifier: Classifier, features: Features, limit: int) -> list[Samples]:
-    """At most `limit` test images, and some of them at another size, with what PyTorch says about them.
-
-    Raises InputError when the model was trained for other classes or another task.
-    """
-    if (classifier.checkpoint.task, classifier.classes) != (features.task, features.classes):
+def check_classes(checkpoint: Checkpoint, features: Features) -> None:
+    """Raise InputError when the model was trained for another task or other classes than the features have."""
+    if (checkpoint.task, checkpoint.classes) != (features.task, features.classes):
         raise InputError(
-            f"the model was trained for {_summary(classifier.checkpoint.task, classifier.classes)}, data/features has "
+            f"the model was trained for {_summary(checkpoint.task, checkpoint.classes)}, data/features has "
             f"{_summary(features.task, features.classes)}; name the model that belongs to them with --model"
         )
+
+
+def take_samples(classifier: Classifier, features: Features, limit: int) -> list[Samples]:
+    """At most `limit` test images, and some of them at another size, with what PyTorch says about them."""
     rows = spread(len(features.test), limit)
     images = resize_to(features.test.images[rows], classifier.checkpoint.preprocessing)
     samples = make_samples(classifier, images, features.test.targets[rows])
@@ -114,7 +116,7 @@ def export_all(
         try:
             rows.append(row(name, path, export(name, source, path, samples)))
         except Resnet23Error as error:
-            rows.append({"format": name, "file": path.as_posix(), "error": str(error)})
+            rows.append({"format": name, "file": printable(path), "error": str(error)})
             errors.append(error)
     return rows, errors
 
@@ -144,7 +146,7 @@ def row(name: str, path: Path, measured: Measurement) -> dict[str, Any]:
     """A file's figures as plain values."""
     return {
         "format": name,
-        "file": path.as_posix(),
+        "file": printable(path),
         "error": None,
         "bytes": measured.bytes,
         "max_difference": measured.comparison.max_difference,
@@ -179,7 +181,7 @@ def _summary(task: str, classes: Sequence[str]) -> str:
 def _circumstances(model: Path, checkpoint: Checkpoint, images: int) -> dict[str, Any]:
     """What was exported, and what the figures hold for."""
     return {
-        "checkpoint": model.as_posix(),
+        "checkpoint": printable(model),
         "sha256": sha256_file(model),
         "model": checkpoint.model["name"],
         "task": checkpoint.task,

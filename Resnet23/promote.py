@@ -18,6 +18,7 @@ from Resnet23.modeling.checkpoint import Checkpoint, load_checkpoint
 from Resnet23.modeling.device import choose_device
 from Resnet23.modeling.inference import Classifier
 from Resnet23.modeling.metrics import classification_metrics
+from Resnet23.modeling.multilabel_metrics import mean_average_precision
 from Resnet23.modeling.pyfunc import DESCRIPTION_FILE, ExportedModel, read_exported_model
 from Resnet23.tracking.destination import find_remote
 from Resnet23.tracking.registry import Champion, Registry, check_training, open_registry
@@ -28,17 +29,17 @@ CHANCE = 0.05  # two-sided; above it a difference may well be luck
 
 @dataclass(frozen=True)
 class Score:
-    """How a classifier does on the test images; `correct` says of each image whether it is right, (N,) bool."""
+    """How a classifier does on the test images.
+
+    `correct` says of each image whether it is right, with all of its labels where it has several, (N,) bool.
+    """
 
     accuracy: float
-    balanced_accuracy: float
+    detail: str  # another number
     correct: np.ndarray
 
     def __str__(self) -> str:
-        return (
-            f"accuracy {self.accuracy:.2%}, balanced accuracy {self.balanced_accuracy:.2%} "
-            f"on {len(self.correct):,} test images"
-        )
+        return f"accuracy {self.accuracy:.2%}, {self.detail} on {len(self.correct):,} test images"
 
 
 @dataclass(frozen=True)
@@ -79,16 +80,22 @@ def verdict(comparison: Comparison) -> tuple[bool, str]:
 def score(classifier: Classifier, features: Features, name: str) -> Score:
     """Evaluate a classifier on the test images; a progress bar shows `name`.
 
-    Raises InputError when it was trained for other classes or another image size.
+    Raises InputError when it was trained for another task, other classes or another image size.
     """
     if classifier.classes != features.classes:
         difference = _difference(classifier.classes, features.classes)
         raise InputError(f"the {name} knows other classes than data/features, {difference}; train again: `make train`")
+    if classifier.checkpoint.task != features.task:
+        raise InputError(f"the {name} was trained for {classifier.checkpoint.task}, data/features is {features.task}")
     test = features.test
     probabilities = classifier.probabilities(classifier.dataset(test.images, test.targets), name)
+    if features.task == "multilabel":
+        correct = ((probabilities >= np.array(classifier.thresholds)) == test.targets).all(axis=1)
+        mAP = mean_average_precision(test.targets, probabilities)
+        return Score(float(correct.mean()), f"every label counted, mAP {mAP:.3f}", correct)
     metrics = classification_metrics(test.targets, probabilities, features.classes)
     correct = probabilities.argmax(axis=1) == test.targets
-    return Score(metrics["accuracy"], metrics["balanced_accuracy"], correct)
+    return Score(metrics["accuracy"], f"balanced accuracy {metrics['balanced_accuracy']:.2%}", correct)
 
 
 def main(
@@ -155,7 +162,9 @@ def _champions_model(registry: Registry, champion: Champion, candidate: Checkpoi
     folder = registry.model_folder(champion)
     model = read_exported_model(folder / "data" / "model.pt2", folder / DESCRIPTION_FILE)
     size, expected = model.preprocessing.image_size, candidate.preprocessing.image_size
-    if model.classes != candidate.classes:
+    if model.task != candidate.task:
+        found = f"was trained for {model.task}, the candidate for {candidate.task}"
+    elif model.classes != candidate.classes:
         found = f"knows other classes than the candidate, {_difference(model.classes, candidate.classes)}"
     elif size != expected:
         found = f"takes images of {size} x {size} pixels, the candidate of {expected} x {expected}"

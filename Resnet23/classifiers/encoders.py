@@ -6,18 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torchvision
 from torch import Tensor, nn
-from torchvision.models import get_model, get_model_weights, list_models
 
 from Resnet23.classifiers.hugging_face import load_auto_model
-from Resnet23.config import suggest
 from Resnet23.dataset import resize
 from Resnet23.errors import InputError
 from Resnet23.files import printable
 from Resnet23.modeling.checkpoint import Checkpoint, Preprocessing, load_checkpoint
 from Resnet23.modeling.device import choose_device
 from Resnet23.modeling.model23 import ResNet
+from Resnet23.modeling.zoo import create_model, input_of
 
 TORCHVISION = "torchvision/"
 
@@ -135,17 +133,9 @@ def weights_digest(encoder: Encoder) -> str:
 
 def _torchvision_encoder(name: str) -> Encoder:
     """A network of torchvision's with its default weights, downloaded unless they are in its cache."""
-    row = name.removeprefix(TORCHVISION)
-    known = list_models(module=torchvision.models)
-    if row not in known:
-        raise InputError(f"{name}: torchvision has no such model; {suggest(row, known)}")
-    weights = get_model_weights(row).DEFAULT
-    try:
-        model = get_model(row, weights=weights)
-    except (OSError, RuntimeError) as error:  # no network, a wrong hash
-        raise InputError(f"{name}: cannot get torchvision's weights from {weights.url} ({error})") from None
-    transform = weights.transforms()
-    preprocessing = Preprocessing(transform.crop_size[0], "crop", list(transform.mean), list(transform.std))
+    model = create_model(name, num_classes=2, pretrained=True)  # of any number: the classifier is taken away
+    wanted = input_of(name, pretrained=True)
+    preprocessing = Preprocessing(wanted.image_size, "crop", list(wanted.mean), list(wanted.std))
     return Encoder(without_classifier(model), preprocessing, name)
 
 

@@ -35,17 +35,17 @@ class Samples:
         return probabilities.argmax(axis=1) if self.thresholds is None else probabilities >= self.thresholds
 
     def accuracy(self, probabilities: np.ndarray) -> float:
-        """The share of images that are right, in a multi-label task with all their labels."""
-        return _share_equal(self.decide(probabilities), self.targets)
+        """The share of images that are right; in a multi-label task, of all labels of all images."""
+        return float((self.decide(probabilities) == self.targets).mean())
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """How an exported network does beside PyTorch's."""
+    """How an exported network does beside PyTorch's; with labels, agreement and accuracy are those of the labels."""
 
     max_difference: float  # of a probability
     mean_difference: float  # over the images, of the probability that differs most
-    agreement: float  # share of images on which both decide the same
+    agreement: float  # share of cases in which both decide the same
     accuracy: float
     accuracy_in_torch: float
 
@@ -67,7 +67,7 @@ class Tolerance:
         if found.mean_difference > self.mean_difference:
             return f"{difference} {found.mean_difference:.3f} in a usual image, more than {self.mean_difference:g}"
         if found.agreement < self.agreement:
-            return f"it decides as PyTorch does on {found.agreement:.2%} of the images, less than {self.agreement:.2%}"
+            return f"it decides as PyTorch does in {found.agreement:.2%} of cases, less than {self.agreement:.2%}"
         if found.accuracy_in_torch - found.accuracy > self.accuracy_loss:
             loss = f"{found.accuracy:.2%} instead of {found.accuracy_in_torch:.2%}"
             return f"its accuracy is {loss}, a loss of more than {self.accuracy_loss:.2%}"
@@ -108,7 +108,7 @@ def compare(network: Network, takes_images: bool, samples: Samples) -> Compariso
     return Comparison(
         max_difference=float(differences.max()),
         mean_difference=float(differences.mean()),
-        agreement=_share_equal(samples.decide(found), samples.decide(samples.probabilities)),
+        agreement=float((samples.decide(found) == samples.decide(samples.probabilities)).mean()),
         accuracy=samples.accuracy(found),
         accuracy_in_torch=samples.accuracy(samples.probabilities),
     )
@@ -132,9 +132,3 @@ def as_input(images: np.ndarray, takes_images: bool) -> Tensor:
 def spread(total: int, count: int) -> np.ndarray:
     """At most `count` of the rows 0 to `total` - 1, at equal distances, so that sorted classes all take part."""
     return np.linspace(0, total - 1, min(count, total)).round().astype(np.int64)
-
-
-def _share_equal(found: np.ndarray, expected: np.ndarray) -> float:
-    """The share of rows that are equal throughout; both are (N,) or (N, C)."""
-    equal = found == expected
-    return float((equal if equal.ndim == 1 else equal.all(axis=1)).mean())

@@ -1,12 +1,13 @@
 """The formats that a trained model can be exported to: one table, and the way into a file that proved right."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
 
-from Resnet23.errors import InputError, Resnet23Error
+from Resnet23.errors import InputError, IntegrityError, Resnet23Error
 from Resnet23.exporting import onnx_files, torch_files
 from Resnet23.exporting.comparison import Network, Tolerance
 from Resnet23.exporting.source import Source
@@ -74,16 +75,23 @@ def write_checked(
 ) -> Checked:
     """Write the model `name` to `path`, but only when `check`, which gets the file, raises nothing; gives its answer.
 
-    Raises InputError when the model cannot be exported to this format.
+    Raises InputError when the model cannot be exported to this format, and IntegrityError when the file cannot be used.
     """
+    with _explained(InputError, f"{name}: does not export to {printable(path)}"), quiet():
+        content = file_format.write(source)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+        with _explained(IntegrityError, f"{printable(path)}: not written, as it does not run"), quiet():
+            return check(temporary)
+
+
+@contextmanager
+def _explained(kind: type[Resnet23Error], what: str) -> Iterator[None]:
+    """Give exceptions of the exporters and runtimes, which are of many kinds, as one line."""
     try:
-        with quiet():
-            content = file_format.write(source)
+        yield
     except (MemoryError, Resnet23Error):
         raise
-    except Exception as error:  # of many kinds, as a network may be written
+    except Exception as error:
         reason = next(iter(str(error.__cause__ or error).splitlines()), type(error).__name__)[:200]
-        raise InputError(f"{name}: does not export to {printable(path)} ({reason})") from error
-    with atomic_path(path) as temporary, quiet():
-        temporary.write_bytes(content)
-        return check(temporary)
+        raise kind(f"{what} ({reason})") from error

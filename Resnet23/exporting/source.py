@@ -66,10 +66,16 @@ class Source:
 
 
 def describe(checkpoint: Checkpoint) -> dict[str, Any]:
-    """What a user of an exported model has to know, in plain values."""
-    fields = asdict(checkpoint)
-    names = ("model", "classes", "task", "preprocessing", "decision", "git_revision")
-    return {name: fields[name] for name in names}
+    """What a user of an exported model has to know, in plain values; `model` are the arguments of create_model."""
+    model = {**checkpoint.model, "pretrained": False}  # the weights are in the file
+    return {
+        "model": model,
+        "classes": checkpoint.classes,
+        "task": checkpoint.task,
+        "preprocessing": asdict(checkpoint.preprocessing),
+        "decision": asdict(checkpoint.decision),
+        "git_revision": checkpoint.git_revision,
+    }
 
 
 def as_pixels(images: np.ndarray) -> Tensor:

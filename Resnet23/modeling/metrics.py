@@ -85,7 +85,7 @@ def calibration_bins(targets: np.ndarray, probabilities: np.ndarray, bins: int =
 
 
 def bin_by_confidence(confidence: np.ndarray, correct: np.ndarray, bins: int = CALIBRATION_BINS) -> CalibrationBins:
-    """Group answers by how sure they are, `confidence` (N,) from 0 to 1; `correct` (N,) says which of them are right."""
+    """Group answers by how sure they are, `confidence` (N,) from 0 to 1; `correct` (N,) says which are right."""
     confidence = confidence.astype(np.float64)
     edges = np.linspace(0, 1, bins + 1)
     index = np.searchsorted(edges[1:-1], confidence, side="left")  # (N,) 0 to bins - 1

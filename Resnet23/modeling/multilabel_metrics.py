@@ -56,10 +56,10 @@ def multilabel_metrics(
 def mean_average_precision(targets: np.ndarray, scores: np.ndarray) -> float:
     """The mean over the labels that occur in `targets` (N, C) of their average precision; 0 when none does.
 
-    `scores` (N, C) may be logits or probabilities.
+    `scores` (N, C) may be logits or probabilities. Those of a training that has diverged, no numbers, count as 0 too.
     """
     present = targets.any(axis=0)
-    if not present.any():
+    if not present.any() or not np.isfinite(scores).all():
         return 0.0
     return float(average_precision_score(targets[:, present].astype(int), scores[:, present]))
 

@@ -5,14 +5,15 @@ from torch import Tensor, nn
 
 from Resnet23.arrays import Features
 from Resnet23.dataset import normalize
-from Resnet23.exporting.comparison import resize_to
+from Resnet23.exporting.comparison import resize_to, spread
 from Resnet23.exporting.source import as_pixels
 from Resnet23.modeling.checkpoint import Checkpoint, Decision, Preprocessing
 from Resnet23.modeling.pretrained import classifier_name
 from Resnet23.modeling.zoo import create_model
 
 STEEPNESS = 4.0  # of the logits
-# Name and size in pixels: a network of ours, one of torchvision's, a transformer.
+TRAINING_IMAGES = 200
+# Options of create_model and size in pixels: a network of ours, one of torchvision's, a transformer.
 MODELS = {
     "resnet23": ({"name": "resnet23", "width": 8}, 16),
     "torchvision/resnet18": ({"name": "torchvision/resnet18"}, 32),
@@ -20,15 +21,17 @@ MODELS = {
 }
 
 
-def digits_checkpoint(features: Features, name: str, **decision: float | list[float]) -> Checkpoint:
-    """A network of MODELS that answers as the features' targets say, if not always."""
-    options, size = MODELS[name]
+def digits_checkpoint(
+    features: Features, options: dict[str, str | int], size: int, **decision: float | list[float]
+) -> Checkpoint:
+    """A network for images of `size` pixels that answers as the features' targets say, if not always."""
+    rows = spread(len(features.train), TRAINING_IMAGES)
     how = Preprocessing(size, features.resize, list(features.mean), list(features.std))
     with torch.random.fork_rng(), torch.no_grad():
         torch.manual_seed(0)
         model = create_model(num_classes=len(features.classes), **options)
-        inputs = normalize(as_pixels(resize_to(features.train.images[:], how)), how.mean, how.std)
-        fit_classifier(model, inputs, torch.from_numpy(features.train.targets))
+        inputs = normalize(as_pixels(resize_to(features.train.images[rows], how)), how.mean, how.std)
+        fit_classifier(model, inputs, torch.from_numpy(features.train.targets[rows]))
     return Checkpoint(
         model.state_dict(), options, features.classes, how, Decision(**decision), features.task, {}, "0123abc"
     )

@@ -12,17 +12,21 @@ from small_exports import digits_checkpoint
 from Resnet23.arrays import read_features
 from Resnet23.errors import InputError, IntegrityError
 from Resnet23.export import RESULTS, calibration_images, main
+from Resnet23.exporting import measuring
+from Resnet23.exporting.comparison import spread
 from Resnet23.exporting.formats import FORMATS
 from Resnet23.modeling.checkpoint import save_checkpoint
 
 MODEL = Path("model.pth")
+NETWORK = ({"name": "resnet10", "width": 8}, 16)
 
 
 def enter(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **decision) -> None:
     """A project with the features of `folder` and a checkpoint that knows their classes, as the current folder."""
     monkeypatch.chdir(tmp_path)
     Path("data").symlink_to(folder / "data")
-    save_checkpoint(MODEL, digits_checkpoint(read_features(), "resnet23", **decision))
+    monkeypatch.setattr(measuring, "SECONDS", 0.0)
+    save_checkpoint(MODEL, digits_checkpoint(read_features(), *NETWORK, **decision))
 
 
 @pytest.fixture
@@ -62,7 +66,7 @@ def test_a_model_with_labels_is_exported_to_every_format_quietly(mosaics_folder,
 def test_some_formats_on_some_images(project, lines):
     main(MODEL, "torchscript, pt2", Path("elsewhere"), limit=7)
     results = json.loads(RESULTS.read_text(encoding="utf-8"))
-    assert (results["images"], results["task"], results["model"]) == (7, "multiclass", "resnet23")
+    assert (results["images"], results["task"], results["model"]) == (7, "multiclass", "resnet10")
     assert [row["format"] for row in results["formats"]] == ["pytorch", "torchscript", "pt2"]
     assert sorted(path.name for path in Path("elsewhere").iterdir()) == ["model.pt2", "model.torchscript.pt"]
     assert len([line for line in lines if "has deprecated torch.jit" in line]) == 1
@@ -86,12 +90,21 @@ def test_what_differs_is_not_kept_and_the_others_are(project, monkeypatch, capsy
     assert "torchscript  models/export/model.torchscript.pt: not written" in capsys.readouterr().out
 
 
+def test_a_file_that_does_not_run_is_not_kept(project, monkeypatch):
+    broken = replace(FORMATS["pt2"], write=lambda source: b"no archive")
+    monkeypatch.setitem(FORMATS, "pt2", broken)
+    with pytest.raises(IntegrityError, match=r"model\.pt2: not written, as it does not run \(") as caught:
+        main(MODEL, "pt2")
+    assert "\n" not in str(caught.value)
+    assert not list(Path("models/export").iterdir())
+
+
 def test_ranges_are_measured_on_validation_images(project):
     features = read_features()
     images = features.train.images
     assert np.array_equal(calibration_images(features), images[features.val_indices])
     without = replace(features, info={**features.info, "val_indices": []})
-    assert np.array_equal(calibration_images(without), images[:])
+    assert np.array_equal(calibration_images(without), images[spread(len(images), 256)])
 
 
 def test_a_wrong_name_a_missing_package_and_other_classes_are_refused(project, monkeypatch):
@@ -103,7 +116,7 @@ def test_a_wrong_name_a_missing_package_and_other_classes_are_refused(project, m
         context.setitem(sys.modules, "safetensors", None)
         with pytest.raises(InputError, match=r'package safetensors .* pip install "Resnet23\[export\]"'):
             main(MODEL, "safetensors")
-    save_checkpoint(MODEL, replace(digits_checkpoint(read_features(), "resnet23"), classes=list("abcdefghij")))
+    save_checkpoint(MODEL, replace(digits_checkpoint(read_features(), *NETWORK), classes=list("abcdefghij")))
     with pytest.raises(
         InputError, match=r"trained for multiclass with 10 classes \(a, b, c and 7 more\), data/features"
     ):

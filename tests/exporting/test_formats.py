@@ -18,9 +18,11 @@ from Resnet23.arrays import Features
 from Resnet23.errors import InputError
 from Resnet23.exporting.comparison import Samples, as_input, compare, make_samples, resize_to, with_another_size
 from Resnet23.exporting.formats import FORMATS, write_checked
-from Resnet23.exporting.tracing import OPSET
 from Resnet23.exporting.source import Source, describe
+from Resnet23.exporting.tracing import OPSET
+from Resnet23.modeling.checkpoint import Checkpoint, Decision, Preprocessing
 from Resnet23.modeling.inference import Classifier
+from Resnet23.modeling.zoo import create_model, list_models
 
 Written = Callable[[str, str], Path]
 
@@ -41,7 +43,7 @@ def prepare(digits: Features) -> Callable[[str], Prepared]:
     def prepared(model: str) -> Prepared:
         if model.startswith("timm/"):
             pytest.importorskip("timm", reason="timm comes with the extra `zoo`")
-        checkpoint = digits_checkpoint(digits, model, temperature=1.25)
+        checkpoint = digits_checkpoint(digits, *MODELS[model], temperature=1.25)
         classifier = Classifier(checkpoint, torch.device("cpu"), 64)
         how, rows = checkpoint.preprocessing, np.arange(0, len(digits.train), 4)
         calibration = resize_to(digits.train.images[rows], how)
@@ -152,6 +154,28 @@ def test_a_file_runs_without_this_package(prepare, write, name, tmp_path):
     result = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False)
     assert result.returncode == 0, result.stderr
     assert np.allclose(np.load(tmp_path / "found.npy"), samples.probabilities[:5], atol=1e-4)
+
+
+def size_of(name: str) -> int:
+    """A size in pixels that a network takes, as small as it gets."""
+    return 224 if name == "vit_b_16" else 32
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", list_models())
+def test_every_network_exports_to_every_format(model, digits, tmp_path):
+    how = Preprocessing(size_of(model), "crop", [0.5, 0.5, 0.5], [0.2, 0.3, 0.4])
+    weights = create_model(model, num_classes=10, width=4).state_dict()
+    options = {"name": model, "width": 4}
+    checkpoint = Checkpoint(weights, options, digits.classes, how, Decision(), "multiclass", {}, None)
+    images = resize_to(digits.test.images[np.arange(0, len(digits.test), 25)], how)
+    samples = make_samples(Classifier(checkpoint, torch.device("cpu"), 8), images, np.zeros(len(images), np.int64))
+    source = Source(checkpoint, describe(checkpoint), calibration=images)
+    for name, file_format in FORMATS.items():
+        path = tmp_path / file_format.file
+        write_checked(model, file_format, source, path, lambda temporary: None)
+        found = compare(file_format.read(path), file_format.takes_images, samples)
+        assert found.max_difference < (0.5 if name == "onnx-int8" else 1e-4), name
 
 
 class ChoosesByPixels(nn.Module):

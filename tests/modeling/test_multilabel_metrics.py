@@ -19,7 +19,7 @@ def problem() -> tuple[np.ndarray, np.ndarray]:
     """Targets in which every label occurs and some images have none, and imperfect float32 probabilities."""
     random = np.random.default_rng(0)
     targets = (random.random((200, 4)) < [0.5, 0.3, 0.2, 0.05]).astype(np.uint8)
-    scores = 2 * targets - 1 + random.normal(size=targets.shape)
+    scores = 2.0 * targets - 1 + random.normal(size=targets.shape)
     return targets, (1 / (1 + np.exp(-scores))).astype(np.float32)
 
 
@@ -73,6 +73,7 @@ def test_the_order_alone_decides_the_average_precision(problem):
     logits = np.log(probabilities / (1 - probabilities))
     assert mean_average_precision(targets, logits) == mean_average_precision(targets, probabilities)
     assert mean_average_precision(np.zeros((3, 2)), np.ones((3, 2))) == 0
+    assert mean_average_precision(np.eye(2), np.full((2, 2), np.nan)) == 0
 
 
 @pytest.mark.parametrize(

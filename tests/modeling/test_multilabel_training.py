@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 from contextlib import chdir
 from dataclasses import replace
@@ -69,7 +70,8 @@ def test_training_chooses_epoch_temperature_and_thresholds_on_the_validation_ima
     said = read_multilabel_predictions(VAL_PREDICTIONS_FILE)
     assert said.files == [features.train.files[row] for row in features.val_indices]
     assert np.array_equal(said.predicted, said.probabilities >= np.array(decision.thresholds))
-    fitted, half = (f1_score(said.labels, said.probabilities >= cut, average=None, zero_division=0) for cut in (np.array(decision.thresholds), 0.5))  # fmt: skip
+    cuts = (np.array(decision.thresholds), 0.5)
+    fitted, half = (f1_score(said.labels, said.probabilities >= cut, average=None, zero_division=0) for cut in cuts)
     assert (fitted >= half).all() and fitted.sum() > half.sum()
     assert history[training.result.best_epoch - 1].val_mAP == max(record.val_mAP for record in history)
     assert training.inspection["val_mAP"].tolist() == [record.val_mAP for record in history]
@@ -78,7 +80,7 @@ def test_training_chooses_epoch_temperature_and_thresholds_on_the_validation_ima
 
 
 def test_the_later_stages_agree_with_training(trained):
-    features, training = trained
+    features, _ = trained
     classifier = Classifier(load_checkpoint(CHECKPOINT_FILE), CPU, batch_size=7)
     data = classifier.dataset(features.train.images, features.train.targets, features.val_indices)
     said = read_multilabel_predictions(VAL_PREDICTIONS_FILE)
@@ -141,6 +143,19 @@ def test_files_get_all_labels_over_their_thresholds(trained, capsys, suffix):
     assert sorted(labels) == sorted(names) and "0" in names and not set(names) & set("56789")
     assert all(f"{name} {share:.1%}" in printed[0] for name, share in labels.items())
     assert (rows[1]["class"], bool(rows[1]["error"])) == ("", True)
+
+
+def test_the_guides_example_names_the_same_labels(trained, repository, capsys):
+    features, _ = trained
+    guide = (repository / "docs" / "multi-label.md").read_text(encoding="utf-8")
+    for loss in LOSSES["multilabel"]:
+        assert f"| `{loss}` |" in guide
+    Image.fromarray(np.asarray(features.test.images[0])).save("photo.jpg", format="png")
+    exec(re.findall(r"```python\n(.*?)```", guide, re.DOTALL)[-1], {})
+    said = capsys.readouterr().out.strip()
+    predict.main(images=[Path("photo.jpg")], output=Path("table.json"))
+    names = json.loads(Path("table.json").read_text())[0]["class"]
+    assert said == str([name for name in names.split("|") if name])
 
 
 def test_the_same_seed_gives_the_same_checkpoint(trained):

@@ -8,7 +8,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from loguru import logger
-from sklearn.metrics import f1_score, precision_score, recall_score
 
 from Resnet23.config import ThresholdParams
 from Resnet23.modeling.thresholds import fit_thresholds
@@ -31,8 +30,9 @@ def fitted(present: np.ndarray, probabilities: np.ndarray, **params) -> float:
 
 
 def scores(present: np.ndarray, given: np.ndarray) -> tuple[float, float, float]:
-    """Precision, recall and F1."""
-    return tuple(score(present, given, zero_division=0) for score in (precision_score, recall_score, f1_score))
+    """Precision, recall and F1, by their definitions."""
+    found, answers, images = (present * given).sum(), given.sum(), present.sum()
+    return found / answers, found / images, 2 * found / (answers + images)
 
 
 probabilities_of_20 = arrays(np.int64, 20, elements=st.integers(1, 99)).map(lambda values: values / 100)

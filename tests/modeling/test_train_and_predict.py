@@ -130,7 +130,6 @@ def test_a_wrong_name_is_found_before_any_data_is_read(project):
             r"train\.augment\.crop_padding: found 8, expected less than .* size, 8",
         ),
         ("train.precision=fp16", r"train\.precision: found fp16, which needs a GPU"),
-        ("train.phases=[{}, {resolution: 16}]", r"train\.phases: the last phase has resolution 16, .* 8 pixels"),
         ("train.phases=[{}, {trainable: from:layer9}]", r"train\.phases: trainable: found 'from:layer9'.*stages\.3"),
     ],
 )

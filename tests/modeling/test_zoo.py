@@ -155,4 +155,5 @@ def test_the_table_names_every_row_and_measures_when_asked(monkeypatch, capsys):
     zoo.main()
     assert re.findall(r"^(\S+) +[\d.]+ +[\d.]+ +\d+ .* - ", capsys.readouterr().out, re.MULTILINE) == list(few)
     zoo.main(measure=True)
-    assert len(re.findall(r"^\S+ +[\d.]+ +[\d.]+ +\d+ +\S+ +\S+ +\d+ +[a-z]", capsys.readouterr().out, re.MULTILINE)) == 2
+    measured = r"^\S+ +[\d.]+ +[\d.]+ +\d+ +\S+ +\S+ +\d+ +[a-z]"
+    assert len(re.findall(measured, capsys.readouterr().out, re.MULTILINE)) == 2
