@@ -124,7 +124,7 @@ def test_what_does_not_exist_is_refused_in_one_line(tmp_path, monkeypatch):
         tmp_path / "no.pth": "no such file",
         tmp_path / "empty": "no config.json",
         tmp_path / "no such folder": "no encoder that loads",
-        "torchvision/resnet19": "did you mean resnet18",
+        "torchvision/resnet19": "did you mean torchvision/resnet18",
         5: "found int",
     }
     for name, message in messages.items():

@@ -121,8 +121,10 @@ print({"Resnet23", "transformers"} & sys.modules.keys())
 
 
 def test_an_export_that_says_something_else_is_not_kept(encoder, monkeypatch):
+    read = FORMATS["pt2"].read
+
     def shifted(path: Path) -> Callable[[Tensor], Tensor]:
-        network = FORMATS["pt2"].read(path)
+        network = read(path)
         return lambda images: network(images) + 2e-4
 
     monkeypatch.setitem(FORMATS, "pt2", replace(FORMATS["pt2"], read=shifted))
