@@ -13,6 +13,7 @@ from Resnet23.modeling.zoo import create_model
 
 STEEPNESS = 4.0  # of the logits
 TRAINING_IMAGES = 200
+NETWORK = ({"name": "resnet10", "width": 16}, 16)
 # Options of create_model and size in pixels: a network of ours, one of torchvision's, a transformer.
 MODELS = {
     "resnet23": ({"name": "resnet23", "width": 8}, 16),

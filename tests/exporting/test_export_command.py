@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from small_exports import digits_checkpoint
+from small_exports import NETWORK, digits_checkpoint
 
 from Resnet23.arrays import read_features
 from Resnet23.errors import InputError, IntegrityError
@@ -18,7 +18,6 @@ from Resnet23.exporting.formats import FORMATS
 from Resnet23.modeling.checkpoint import save_checkpoint
 
 MODEL = Path("model.pth")
-NETWORK = ({"name": "resnet10", "width": 8}, 16)
 
 
 def enter(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, **decision) -> None:

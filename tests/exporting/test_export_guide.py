@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from PIL import Image
-from small_exports import MODELS, digits_checkpoint
+from small_exports import NETWORK, digits_checkpoint
 from small_project import REPOSITORY
 
 from Resnet23.arrays import read_features
@@ -31,7 +31,7 @@ def test_the_commands_and_the_examples_of_the_guide_run(digits_folder, tmp_path,
     monkeypatch.chdir(tmp_path)
     Path("data").symlink_to(digits_folder / "data")
     features = read_features()
-    save_checkpoint(CHECKPOINT_FILE, digits_checkpoint(features, *MODELS["resnet23"]))
+    save_checkpoint(CHECKPOINT_FILE, digits_checkpoint(features, *NETWORK))
     Image.fromarray(features.test.images[0]).resize((75, 50)).save("photo.jpg")
     commands = re.findall(r"^python -m (Resnet23\.export.*)$", GUIDE, re.MULTILINE)
     assert len(commands) == 2
