@@ -30,6 +30,8 @@ PARAMS_FILE = Path("params.yaml")
 
 CHECKPOINT_FILE = MODELS_DIR / "resnet23_cifar.pth"
 ENCODER_DIR = MODELS_DIR / "encoder"
+EXPORT_DIR = MODELS_DIR / "export"
+EXPORT_RESULTS = EXTRAS_DIR / "export.json"
 INSPECTION_FILE = MODELS_DIR / "inspection.npz"
 HISTORY_FILE = REPORTS_DIR / "history.csv"
 RUN_FILE = REPORTS_DIR / "run.json"
@@ -156,6 +158,7 @@ class PhaseParams(Section):
     epochs: int | None = Field(None, ge=1)
     learning_rate: float | None = Field(None, gt=0)
     trainable: str = Field("all", pattern=r"^(all|head|from:.+)$")
+    freeze_statistics: bool = False
     rate_decay_by_depth: float = Field(1.0, gt=0, le=1)
     resolution: int | None = Field(None, ge=8, le=1024)
 

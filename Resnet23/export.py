@@ -19,7 +19,7 @@ from loguru import logger
 
 from Resnet23.arrays import Features, read_features
 from Resnet23.command import DebugOption, run_command
-from Resnet23.config import CHECKPOINT_FILE, EXTRAS_DIR, MODELS_DIR, suggest
+from Resnet23.config import CHECKPOINT_FILE, EXPORT_DIR, EXPORT_RESULTS, suggest
 from Resnet23.errors import InputError, IntegrityError, Resnet23Error, name_some
 from Resnet23.exporting.comparison import BATCH_SIZE, Samples, make_samples, resize_to, spread, with_another_size
 from Resnet23.exporting.formats import FORMATS, require_packages, write_checked
@@ -31,8 +31,6 @@ from Resnet23.machine import describe_machine
 from Resnet23.modeling.checkpoint import Checkpoint, load_checkpoint
 from Resnet23.modeling.inference import Classifier
 
-EXPORT_DIR = MODELS_DIR / "export"
-RESULTS = EXTRAS_DIR / "export.json"
 CALIBRATION_IMAGES = 256
 IMAGES_OF_ANOTHER_SIZE = 100
 ALL_FORMATS = ",".join(FORMATS)
@@ -64,9 +62,9 @@ def main(
     original = measure(model, lambda path: PixelClassifier(load_checkpoint(path)), False, samples[:1])
     rows, errors = export_all(names, source, output, samples)
     rows = [row("pytorch", model, original), *rows]
-    write_json(RESULTS, {**_circumstances(model, checkpoint, len(samples[0].images)), "formats": rows})
+    write_json(EXPORT_RESULTS, {**_circumstances(model, checkpoint, len(samples[0].images)), "formats": rows})
     print(table(rows))
-    logger.info(f"{RESULTS}: the same figures, for the report page; `dvc repro plots` puts them there")
+    logger.info(f"{EXPORT_RESULTS}: the same figures, for the report page; `dvc repro plots` puts them there")
     if errors:
         worst = max(errors, key=lambda error: error.exit_code)
         raise type(worst)("; ".join(str(error) for error in errors))

@@ -146,6 +146,7 @@ def test_the_neutral_defaults_are_pinned():
                 "epochs": None,
                 "learning_rate": None,
                 "trainable": "all",
+                "freeze_statistics": False,
                 "rate_decay_by_depth": 1.0,
                 "resolution": None,
             }
@@ -165,7 +166,8 @@ def test_the_neutral_defaults_are_pinned():
         "checkpoint_minutes": 5.0,
         "checkpoint_steps": None,
     }
-    assert config.ModelParams() == config.ModelParams(name="resnet23", width=64, dropout=0.1, final_dropout=0.2)
+    model = {"name": "resnet23", "width": 64, "dropout": 0.1, "final_dropout": 0.2}
+    assert config.ModelParams().model_dump() == model | {"pretrained": False, "stem": "published"}
     augment = config.AugmentParams()
     assert augment.flip == augment.policy == "none"
     assert augment.crop_padding == augment.cutout == augment.mixup == augment.cutmix == 0

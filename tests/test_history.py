@@ -25,7 +25,8 @@ def test_every_number_comes_back_with_all_its_digits(file):
     columns = read_history(file)
     assert list(columns) == list(COLUMNS)
     for row, record in enumerate(RECORDS):
-        assert {name: values[row] for name, values in columns.items()} == {name: asdict(record)[name] for name in COLUMNS}
+        written = asdict(record)
+        assert {name: values[row] for name, values in columns.items()} == {name: written[name] for name in COLUMNS}
     assert has_validation(columns)
 
 

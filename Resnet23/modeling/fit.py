@@ -134,7 +134,7 @@ class Training:
             self.schedule = create_schedule(optimizer, self.params, len(self.source), phase.epochs * len(self.source))
             self.model, self.optimizer = self.accelerator.prepare(self.network, optimizer)
             self.phase = phase
-        train_mode(self.network, phase.trainable)
+        train_mode(self.network, phase.trainable, phase.freeze_statistics)
 
     def is_finished(self) -> bool:
         """Whether all epochs are done, or validation has not improved for `patience` epochs."""

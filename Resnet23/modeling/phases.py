@@ -15,6 +15,7 @@ class Phase:
     trainable: str
     rate_decay_by_depth: float
     resolution: int | None
+    freeze_statistics: bool = False
 
     @property
     def epochs(self) -> int:
@@ -28,7 +29,8 @@ def resolve_phases(params: TrainParams) -> list[Phase]:
         first = phases[-1].last + 1 if phases else 1
         last = first - 1 + (entry.epochs or params.epochs)
         rate = entry.learning_rate or params.learning_rate
-        phases.append(Phase(first, last, rate, entry.trainable, entry.rate_decay_by_depth, entry.resolution))
+        how = (entry.trainable, entry.rate_decay_by_depth, entry.resolution, entry.freeze_statistics)
+        phases.append(Phase(first, last, rate, *how))
     return phases
 
 

@@ -47,15 +47,18 @@ def freeze(model: nn.Module, trainable: str) -> list[list[Parameter]]:
     return parameters[first:]
 
 
-def train_mode(model: nn.Module, trainable: str) -> None:
+def train_mode(model: nn.Module, trainable: str, freeze_statistics: bool = False) -> None:
     """Put the model in training mode, frozen stages in evaluation mode: their BatchNorm keeps its statistics.
 
-    Raises InputError for an unknown stage.
+    With `freeze_statistics` it does so in all stages. Raises InputError for an unknown stage.
     """
     stages = stages_of(model)
     model.train()
     for modules in list(stages.values())[: _first_trainable(list(stages), trainable)]:
         for module in modules:
+            module.eval()
+    for module in model.modules():
+        if freeze_statistics and isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.eval()
 
 

@@ -10,8 +10,9 @@ import pytest
 from small_exports import NETWORK, digits_checkpoint
 
 from Resnet23.arrays import read_features
+from Resnet23.config import EXPORT_RESULTS
 from Resnet23.errors import InputError, IntegrityError
-from Resnet23.export import RESULTS, calibration_images, main
+from Resnet23.export import calibration_images, main
 from Resnet23.exporting import measuring
 from Resnet23.exporting.comparison import spread
 from Resnet23.exporting.formats import FORMATS
@@ -36,7 +37,7 @@ def project(digits_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def rows() -> dict[str, dict]:
     """The rows of export.json by the names of the formats."""
-    return {row["format"]: row for row in json.loads(RESULTS.read_text(encoding="utf-8"))["formats"]}
+    return {row["format"]: row for row in json.loads(EXPORT_RESULTS.read_text(encoding="utf-8"))["formats"]}
 
 
 def test_a_model_with_labels_is_exported_to_every_format_quietly(mosaics_folder, tmp_path, monkeypatch, capfd, recwarn):
@@ -64,7 +65,7 @@ def test_a_model_with_labels_is_exported_to_every_format_quietly(mosaics_folder,
 
 def test_some_formats_on_some_images(project, lines):
     main(MODEL, "torchscript, pt2", Path("elsewhere"), limit=7)
-    results = json.loads(RESULTS.read_text(encoding="utf-8"))
+    results = json.loads(EXPORT_RESULTS.read_text(encoding="utf-8"))
     assert (results["images"], results["task"], results["model"]) == (7, "multiclass", "resnet10")
     assert [row["format"] for row in results["formats"]] == ["pytorch", "torchscript", "pt2"]
     assert sorted(path.name for path in Path("elsewhere").iterdir()) == ["model.pt2", "model.torchscript.pt"]

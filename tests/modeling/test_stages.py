@@ -114,6 +114,16 @@ def test_frozen_stages_stay_in_evaluation_mode():
     assert all(module.training for module in model.modules())
 
 
+def test_statistics_can_be_kept_while_everything_learns():
+    model = create_model("resnet10", num_classes=3, width=4)
+    train_mode(model, "all", freeze_statistics=True)
+    before = {name: value.clone() for name, value in model.named_buffers()}
+    model(torch.randn(4, 3, 8, 8)).sum().backward()
+    assert all(torch.equal(value, before[name]) for name, value in model.named_buffers())
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    assert model.final_dropout.training
+
+
 def test_dropout_before_a_frozen_stage_is_still_and_the_head_s_own_is_not():
     model = TokenNet()
     train_mode(model, "head")
