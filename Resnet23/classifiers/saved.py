@@ -3,7 +3,6 @@
 import io
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,7 @@ from Resnet23.classifiers.encoders import Encoder, load_encoder, weights_digest
 from Resnet23.classifiers.heads import create_binary_classifier_head, create_multiclass_classifier_head
 from Resnet23.errors import InputError, IntegrityError
 from Resnet23.files import atomic_write, printable
-from Resnet23.modeling.checkpoint import Decision, Preprocessing
+from Resnet23.modeling.checkpoint import Decision, Preprocessing, load_plain
 
 FORMAT = "resnet23-head"
 VERSION = 1
@@ -145,7 +144,7 @@ def load_head(path: str | Path) -> SavedHead:
 
     Raises InputError when there is no such file, and IntegrityError when it is damaged or no head.
     """
-    content = _load_plain(path)
+    content = load_plain(path, "head", "expected a head that was saved")
     found = (content.get("format"), content.get("version"))
     if found != (FORMAT, VERSION):
         raise IntegrityError(
@@ -180,18 +179,3 @@ def load_trained_head(
             "say with --encoder where it is"
         )
     return TrainedHead(saved, load_encoder(encoder or saved.encoder, trust_remote_code))
-
-
-def _load_plain(path: str | Path) -> dict[str, Any]:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise InputError(f"{printable(path)}: no such file; expected a head that was saved") from None
-    except MemoryError:
-        raise
-    except Exception as error:  # of a dozen kinds, as the damage may be
-        reason = str(error).splitlines()[0][:150] if str(error) else type(error).__name__
-        raise IntegrityError(f"{printable(path)}: not a readable head ({reason})") from None
-    if not isinstance(content, dict):
-        raise IntegrityError(f"{printable(path)}: found {type(content).__name__}, expected the dictionary of a head")
-    return content

@@ -15,6 +15,7 @@ from Resnet23.modeling.zoo import create_model
 
 FORMAT = "resnet23-checkpoint"
 VERSION = 1
+CHECKPOINT = ("checkpoint", "train a model with `make train`")
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     Raises InputError when there is no such file, and IntegrityError when it is truncated, not a checkpoint of this
     project or version, or holds anything but plain values and tensors.
     """
-    content = _load_plain(path)
+    content = load_plain(path, *CHECKPOINT)
     found = (content.get("format"), content.get("version"))
     if found != (FORMAT, VERSION):
         raise IntegrityError(
@@ -101,7 +102,7 @@ def load_model(
     if model is None or classes is None:
         return load_checkpoint(path).build_model(printable(path))
     options = {"name": model} if isinstance(model, str) else dict(model)
-    content = _load_plain(path)
+    content = load_plain(path, *CHECKPOINT)
     return build_model(options, len(classes), content.get("state_dict", content), printable(path))
 
 
@@ -124,19 +125,23 @@ def build_model(
     return model.eval()
 
 
-def _load_plain(path: str | Path) -> dict[str, Any]:
-    """Read a file of plain values and tensors; code hidden in it does not run."""
+def load_plain(path: str | Path, what: str, remedy: str) -> dict[str, Any]:
+    """Read a file of plain values and tensors; code hidden in it does not run.
+
+    `what` names what is expected, for the messages, and `remedy` says how to get one. Raises InputError when there is
+    no such file, and IntegrityError when it is damaged or no dictionary.
+    """
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
-        raise InputError(f"{printable(path)}: no such file; train a model with `make train`") from None
+        raise InputError(f"{printable(path)}: no such file; {remedy}") from None
     except MemoryError:
         raise
     except Exception as error:  # of a dozen kinds, as the damage may be
         reason = str(error).splitlines()[0][:150] if str(error) else type(error).__name__
         raise IntegrityError(
-            f"{printable(path)}: not a readable checkpoint ({reason}); it is truncated, damaged or foreign"
+            f"{printable(path)}: not a readable {what} ({reason}); it is truncated, damaged or foreign"
         ) from None
     if not isinstance(content, dict):
-        raise IntegrityError(f"{printable(path)}: found {type(content).__name__}, expected a checkpoint's dictionary")
+        raise IntegrityError(f"{printable(path)}: found {type(content).__name__}, expected the dictionary of a {what}")
     return content
