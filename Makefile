@@ -115,7 +115,7 @@ bench-heads: .venv/.dev-stamp  ## Measure heads on models/encoder: how fast they
 
 .PHONY: test
 test: lint  ## Check style and format, run the tests
-	@pytest -m "not slow"
+	@pytest -m "not slow" --numprocesses auto --dist loadfile
 
 .PHONY: test-slow
 test-slow: .venv/.dev-stamp  ## Run the tests that take longer

@@ -102,6 +102,7 @@ def main(
     target = None if target_class is None else find_class(target_class, features.classes)
     encoder = _load(model_name, trust_remote_code).to(place)
     project = EncodedProject(encoder, features, place, batch_size, params.seed)
+    project.require_images_of(range(len(features.classes)) if target is None else [target])
     with _open_run(project, options, params) as tracker:
         multiclass = run_multiclass(project, options, output, tracker)
         binary = run_binary(project, options, target, output, tracker)
@@ -195,7 +196,7 @@ def _read(folder: Path) -> Features:
 
 
 def _load(name: str, trust_remote_code: bool) -> Encoder:
-    if name == str(ENCODER_DIR) and not ENCODER_DIR.exists():
+    if Path(name) == ENCODER_DIR and not ENCODER_DIR.exists():
         raise InputError(f"{name}: no such encoder; `make encoder` trains one, or name another one: --model_name")
     return load_encoder(name, trust_remote_code)
 
@@ -203,7 +204,8 @@ def _load(name: str, trust_remote_code: bool) -> Encoder:
 def _open_run(project: EncodedProject, options: HeadOptions, params: Params) -> Tracker:
     """The run of both experiments; each head has a child of it."""
     features, encoder = project.features, project.encoder
-    logged = params.model_dump(include={"seed", "data", "features"}) | {
+    made_here = {"data", "features"} if features.folder == FEATURES_DIR else set()
+    logged = params.model_dump(include={"seed", *made_here}) | {
         "model": {"name": "heads"},
         "encoder": {"name": encoder.name, "sha256": weights_digest(encoder), "features": project.input_features},
         "heads": asdict(options) | {"batch_size": project.batch_size},

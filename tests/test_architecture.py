@@ -387,5 +387,5 @@ def test_every_imported_library_is_a_declared_dependency_and_those_of_extras_are
         )
         for names, declared in ((at_once, core), (imported_names(tree), core | extras)):
             for library in {name.split(".")[0] for name in names} - {PACKAGE, *sys.stdlib_module_names}:
-                known = {name.lower() for name in providers.get(library, [library])}
+                known = {name.lower().replace("_", "-") for name in providers.get(library, [library])}
                 assert known & declared, f"{module} imports {library}, which pyproject.toml does not name"

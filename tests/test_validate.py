@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -108,8 +109,15 @@ def test_what_it_leaves(encoded, capsys):
             assert image.width > 300
 
 
-def test_without_a_class_every_class_gets_its_head(encoded, capsys):
-    printed = in_process(capsys, epochs=2)
+def test_without_a_class_every_class_gets_its_head_and_a_child_run(encoded, capsys):
+    validate.main(device="cpu", epochs=2)
+    printed = capsys.readouterr().out
+    children = [run for run in store_client().search_runs(["1"]) if "mlflow.parentRunId" in run.data.tags]
+    assert sorted(run.info.run_name for run in children) == [
+        *(f"{name}-against-the-rest" for name in DIGITS),
+        "multiclass",
+    ]
+    assert all({"test_auroc", "test_accuracy"} & set(run.data.metrics) for run in children)
     assert sorted(path.name for path in HEADS.glob("binary_*.pth")) == [f"binary_{index}.pth" for index in range(10)]
     assert "one against the rest, mean" in printed
     assert [line.split()[0] for line in printed.splitlines()[-10:]] == DIGITS
@@ -159,3 +167,27 @@ def test_classes_go_by_name_or_number():
 @pytest.mark.parametrize(("value", "name"), [(59.0, "below good"), (60.5, "good"), (75.0, "good"), (75.1, "excellent")])
 def test_marks(value, name):
     assert mark(value, 60, 75).split(" (")[0] == name
+
+
+def test_two_classes_with_any_names_and_a_class_without_validation_images(tmp_path, monkeypatch, capsys):
+    images = np.random.default_rng(0).integers(0, 256, (2, 30, 12, 12, 3), dtype=np.uint8)
+    for name, pictures in zip(("Bär & Co, 1.5", "#2 -- [x]"), images, strict=True):
+        (tmp_path / "photos" / name).mkdir(parents=True)
+        for number, picture in enumerate(pictures):
+            Image.fromarray(picture).save(tmp_path / "photos" / name / f"{number}.png")
+    source = f"data.source={tmp_path / 'photos'}"
+    made = ["data.dataset=folder", source, "data.max_per_class=null", "features.val_fraction=0.2"]
+    project = tmp_path / "project"
+    project.mkdir()
+    make_features(project, [*SHRUNK, *made])
+    save_hugging_face_encoder(project / "models/encoder", image_size=32)
+    monkeypatch.chdir(project)
+    printed = in_process(capsys, epochs=1)
+    assert "Bär & Co, 1.5" in printed
+    assert load_head(HEADS / "binary_0.pth").classes == ["#2 -- [x]"]
+    features = json.loads(Path("data/features/features.json").read_text())
+    features["class_counts"]["val"]["#2 -- [x]"] = 0
+    Path("data/features/features.json").write_text(json.dumps(features))
+    with pytest.raises(InputError, match=r"class #2 -- \[x\] has no images in val"):
+        in_process(capsys, epochs=1)
+    assert "Bär" in in_process(capsys, epochs=1, target_class="Bär & Co, 1.5")

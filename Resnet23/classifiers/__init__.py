@@ -2,7 +2,12 @@
 
 from Resnet23.classifiers.encoders import load_encoder
 from Resnet23.classifiers.heads import create_binary_classifier_head, create_multiclass_classifier_head
-from Resnet23.classifiers.training import train_binary_classifier, train_multiclass_classifier
+from Resnet23.classifiers.training import (
+    train_binary_classifier,
+    train_head,
+    train_multiclass_classifier,
+    train_one_vs_rest_heads,
+)
 from Resnet23.classifiers.utils import one_vs_rest
 from Resnet23.classifiers.validation import validate_binary_classifier, validate_multiclass_classifier
 
@@ -12,7 +17,9 @@ __all__ = [
     "load_encoder",
     "one_vs_rest",
     "train_binary_classifier",
+    "train_head",
     "train_multiclass_classifier",
+    "train_one_vs_rest_heads",
     "validate_binary_classifier",
     "validate_multiclass_classifier",
 ]

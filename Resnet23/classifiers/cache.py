@@ -51,7 +51,7 @@ def encode_once(
     if folder is None:
         return encode_views(encoder, loader, device, input_features, 1)
     labels, digest = _read(loader)
-    path = folder / f"{_key(encoder, digest)}.npy"
+    path = folder / f"{_key(encoder, digest, device)}.npy"
     shape = (len(labels), input_features)
     if not _is_current(path, shape, encoder, loader, device):
         with atomic_path(path) as temporary:
@@ -79,7 +79,15 @@ def encode_views(
 
 def read_items(loader: DataLoader, indices: Sequence[int]) -> tuple[Tensor, Tensor]:
     """Images and labels at these places of the loader's data set."""
-    return images_and_labels(default_collate([loader.dataset[index] for index in indices]))
+    items = [loader.dataset[index] for index in indices]
+    try:
+        return images_and_labels(default_collate(items))
+    except (TypeError, RuntimeError) as error:
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        raise InputError(
+            f"the data set: its items make no batch ({reason[:150]}); expected (image, label), images as tensors of "
+            "one size, as a transform makes them"
+        ) from None
 
 
 def images_and_labels(batch: object) -> tuple[Tensor, Tensor]:
@@ -92,8 +100,9 @@ def images_and_labels(batch: object) -> tuple[Tensor, Tensor]:
 
 def are_close(features: Tensor, others: Tensor) -> bool:
     """Whether features are equal but for rounding, that of a GPU's short mantissas included."""
+    tolerance = 1e-4 if features.device.type == "cpu" else 1e-2
     scale = float(features.nan_to_num().abs().mean())
-    return torch.allclose(features, others, rtol=1e-2, atol=1e-2 * scale, equal_nan=True)
+    return torch.allclose(features, others, rtol=tolerance, atol=tolerance * scale, equal_nan=True)
 
 
 def _read_in_order(loader: DataLoader, description: str) -> Iterator[tuple[Tensor, Tensor]]:
@@ -121,9 +130,9 @@ def _read(loader: DataLoader) -> tuple[Tensor, str]:
     return torch.cat(all_labels), digest.hexdigest()
 
 
-def _key(encoder: Encoder, images_digest: str) -> str:
-    """A hash of the encoder's structure and weights and of the images."""
-    parts = [repr(encoder), weights_digest(encoder), images_digest]
+def _key(encoder: Encoder, images_digest: str, device: torch.device) -> str:
+    """A hash of the encoder's structure and weights, of the images, and of what decides how results are rounded."""
+    parts = [repr(encoder), weights_digest(encoder), images_digest, device.type, torch.__version__]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()
 
 
@@ -137,8 +146,8 @@ def _is_current(path: Path, shape: tuple[int, int], encoder: Encoder, loader: Da
     except (OSError, ValueError):  # no such file, or a damaged one
         return False
     images, _ = read_items(loader, range(min(COMPARED, shape[0])))
-    features = encode(encoder, images, device, shape[1]).cpu()
-    return rows.shape == shape and are_close(features, torch.from_numpy(rows[: len(images)].copy()))
+    features = encode(encoder, images, device, shape[1])
+    return rows.shape == shape and are_close(features, torch.from_numpy(rows[: len(images)].copy()).to(device))
 
 
 def _encode_into(rows: np.ndarray, encoder: Encoder, loader: DataLoader, device: torch.device) -> Tensor:

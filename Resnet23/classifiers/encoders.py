@@ -25,6 +25,7 @@ class Encoder(nn.Module):
 
     It stays in evaluation mode whatever `.train()` says, so that BatchNorm keeps its statistics, and its parameters
     take no gradient. Images are brought to the side of `preprocessing`, where one is given; they come normalised.
+    `origin` is what `load_encoder` found it by, None for a network that was handed over; `name` is for messages.
     The network may give a tensor, a tuple that begins with one, or what Hugging Face's models give; maps
     (N, F, H, W) are averaged over space, sequences (N, T, F) over their length.
     """
@@ -33,6 +34,7 @@ class Encoder(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.preprocessing = preprocessing
+        self.origin = name or None
         self.name = name or type(backbone).__name__
         self.requires_grad_(False)
         self.eval()
@@ -43,9 +45,21 @@ class Encoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         images = resize(images, self.preprocessing and self.preprocessing.image_size)
-        is_ours = isinstance(self.backbone, ResNet)  # its classifier is passed by
-        output = self.backbone.forward_features(images) if is_ours else self.backbone(images)
-        return _as_vectors(_features_in(output), images.shape[0])
+        return _as_vectors(_features_in(self._run(images)), images.shape[0])
+
+    def _run(self, images: Tensor) -> Any:
+        """What the network gives. Raises InputError when it cannot take these images."""
+        try:
+            if isinstance(self.backbone, ResNet):
+                return self.backbone.forward_features(images)  # past its classifier
+            return self.backbone(images)
+        except torch.OutOfMemoryError:
+            raise
+        except (RuntimeError, ValueError, TypeError) as error:
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
+            raise InputError(
+                f"the encoder {self.name} cannot take images of shape {tuple(images.shape)} ({reason[:200]})"
+            ) from error
 
     def extra_repr(self) -> str:
         return "" if self.preprocessing is None else f"image_size={self.preprocessing.image_size}"
@@ -89,7 +103,10 @@ def place_encoder(
     model: nn.Module | Checkpoint | str | Path, device: torch.device | str
 ) -> tuple[Encoder, torch.device]:
     """The encoder on the device, and the device. Raises InputError for a GPU that is not there."""
-    device = torch.device(device)
+    try:
+        device = torch.device(device)
+    except RuntimeError:
+        raise InputError(f"device: found {device!r}, expected cpu, cuda or cuda:0") from None
     if device.type == "cuda":
         choose_device("cuda")
     return as_encoder(model).to(device), device

@@ -1,6 +1,6 @@
 """Heads on the images of data/features, as a project's command or a benchmark trains them: multiclass and binary."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
@@ -11,15 +11,14 @@ from loguru import logger
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from Resnet23.arrays import Features
+from Resnet23.arrays import INFO_FILE, Features
 from Resnet23.classifiers.balance import positive_weights
 from Resnet23.classifiers.binary_figures import BinaryFigures, best_threshold, binary_figures
 from Resnet23.classifiers.encoders import Encoder, feature_count
 from Resnet23.classifiers.feature_batches import open_batches
 from Resnet23.classifiers.heads import create_binary_classifier_head, create_multiclass_classifier_head
 from Resnet23.classifiers.objectives import Objective, binary_objective, multiclass_objective, one_vs_rest_objective
-from Resnet23.classifiers.stacked import StackedHeads
-from Resnet23.classifiers.training import EpochWatcher, train_head
+from Resnet23.classifiers.training import EpochWatcher, train_head, train_one_vs_rest_heads
 from Resnet23.classifiers.utils import one_vs_rest
 from Resnet23.classifiers.validation import HeadEvaluation, evaluate_features
 from Resnet23.dataset import FeatureDataset
@@ -53,12 +52,12 @@ class EncodedProject:
     seed: int
 
     def __post_init__(self) -> None:
-        folder = self.features.folder / "features.json"
+        file = self.features.folder / INFO_FILE
         if self.features.task != "multiclass":
-            raise InputError(f"{folder}: task: found {self.features.task}, heads need multiclass")
+            raise InputError(f"{file}: task: found {self.features.task}, heads need multiclass")
         if not len(self.features.val_indices):
             raise InputError(
-                f"{folder}: no validation images; heads need some, to choose thresholds by: "
+                f"{file}: no validation images; heads need some, to choose thresholds by: "
                 "set features.val_fraction above 0, then run `make features`"
             )
 
@@ -78,8 +77,21 @@ class EncodedProject:
     @cached_property
     def input_features(self) -> int:
         """How many features the encoder gives for an image."""
-        images = torch.stack([self.dataset("test")[index][0] for index in range(2)])
+        data = self.dataset("train")
+        images = torch.stack([data[index][0] for index in range(min(2, len(data)))])
         return feature_count(self.encoder.to(self.device), images.to(self.device))
+
+    def require_images_of(self, targets: Iterable[int]) -> None:
+        """Raise InputError when there is nothing to train, validate or test the head of one of these classes by."""
+        counts = self.features.info["class_counts"]
+        for target in targets:
+            name = self.classes[target]
+            lacking = next((part for part in ("train", "val", "test") if not counts[part].get(name)), None)
+            if lacking:
+                raise InputError(
+                    f"{self.features.folder / INFO_FILE}: class {name} has no images in {lacking}; its head needs some "
+                    "to train, to choose a threshold and to test by: more images, or a larger features.val_fraction"
+                )
 
     def dataset(self, part: PartName, count: int | None = None) -> FeatureDataset:
         """The images of a part, all or `count` of them at equal distances."""
@@ -156,11 +168,20 @@ def train_all_binary(
 ) -> list[BinaryResult]:
     """Train and test the heads of all classes against their rest, in one pass."""
     torch.manual_seed(project.seed)
-    features, classes = project.input_features, range(len(project.classes))
-    stacked = StackedHeads([create_binary_classifier_head(features) for _ in classes])
-    objective = one_vs_rest_objective(_weights(project) if options.class_weights else None)
-    _train(project, stacked, objective, options, None, on_epoch)
-    test, val = (project.evaluate(stacked, objective, part) for part in ("test", "val"))
+    classes = range(len(project.classes))
+    stacked = train_one_vs_rest_heads(
+        project.encoder,
+        project.loader("train"),
+        project.loader("val"),
+        project.device,
+        options.epochs,
+        options.learning_rate,
+        project.input_features,
+        num_classes=len(classes),
+        positive_weights=_weights(project) if options.class_weights else None,
+        on_epoch=on_epoch,
+    )
+    test, val = (project.evaluate(stacked, one_vs_rest_objective(), part) for part in ("test", "val"))
     return [
         _judge(target, head, *((part.logits[:, target], part.targets == target) for part in (test, val)))
         for target, head in zip(classes, stacked.split(), strict=True)

@@ -15,6 +15,7 @@ import json
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from shutil import copymode
 from typing import Annotated
 
 import numpy as np
@@ -153,6 +154,7 @@ def save(pretrained: Pretrained, features: Features, params: Params, folder: Pat
     )
     with atomic_folder(folder) as temporary:
         network.encoder.save_pretrained(temporary)
+        copymode(temporary / "config.json", temporary / "model.safetensors")  # which only its owner could read
         processor.save_pretrained(temporary)
         write_history(pretrained.result.history, temporary / "history.csv")
         (temporary / "README.md").write_text(model_card(pretrained, features, params), encoding="utf-8")

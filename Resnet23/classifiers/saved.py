@@ -3,7 +3,6 @@
 import io
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +12,7 @@ from Resnet23.classifiers.heads import create_binary_classifier_head, create_mul
 from Resnet23.errors import InputError, IntegrityError
 from Resnet23.files import atomic_write, printable
 from Resnet23.modeling.checkpoint import Decision, Preprocessing
+from Resnet23.modeling.weightfiles import load_plain
 
 FORMAT = "resnet23-head"
 VERSION = 1
@@ -39,7 +39,7 @@ class SavedHead:
     dropout_rate: float
     classes: list[str]  # the name of each logit; a binary head has one, that of its class
     threshold: float | None  # probability from which a binary head says yes; None: 0.5
-    encoder: str  # the name or path that it was loaded by
+    encoder: str | None  # the name or path that it was loaded by; None where it was a network in memory
     is_encoder_local: bool  # whether that was a file or a folder
     encoder_sha256: str  # of its weights
     preprocessing: Preprocessing | None  # how images come to the encoder; None where that is not known
@@ -69,8 +69,8 @@ class SavedHead:
         """The head with the encoder that it was trained on, in evaluation mode; raises IntegrityError for another."""
         if weights_digest(encoder) != self.encoder_sha256:
             raise IntegrityError(
-                f"the encoder {encoder.name} has other weights than {self.encoder}, which this head was trained on; "
-                "take that one, or train the head again"
+                f"the encoder {encoder.name} has other weights than {self.encoder or 'the network in memory'}, which "
+                "this head was trained on; take that one, or train the head again"
             )
         return EncoderWithHead(encoder, self.build_head()).eval()
 
@@ -101,7 +101,7 @@ class TrainedHead:
     @property
     def preprocessing(self) -> Preprocessing:
         if self.saved.preprocessing is None:
-            raise InputError(f"the encoder {self.saved.encoder} does not say how it wants its images")
+            raise InputError(f"the encoder {self.encoder.name} does not say how it wants its images")
         return self.saved.preprocessing
 
     def build_model(self) -> EncoderWithHead:
@@ -127,8 +127,8 @@ def describe_head(
         raise InputError(f"found {len(classes)} class names for a head with {output.out_features} logits")
     state_dict = {name: value.detach().cpu().contiguous() for name, value in head.state_dict().items()}
     shape = (hidden.in_features, hidden.out_features, dropout.p)
-    is_local = Path(encoder.name).exists()
-    origin = (encoder.name, is_local, weights_digest(encoder), preprocessing or encoder.preprocessing)
+    is_local = encoder.origin is not None and Path(encoder.origin).exists()
+    origin = (encoder.origin, is_local, weights_digest(encoder), preprocessing or encoder.preprocessing)
     return SavedHead(state_dict, *shape, list(classes), threshold, *origin)
 
 
@@ -145,7 +145,7 @@ def load_head(path: str | Path) -> SavedHead:
 
     Raises InputError when there is no such file, and IntegrityError when it is damaged or no head.
     """
-    content = _load_plain(path)
+    content = load_plain(path, "head", "expected a head that was saved")
     found = (content.get("format"), content.get("version"))
     if found != (FORMAT, VERSION):
         raise IntegrityError(
@@ -170,24 +170,13 @@ def load_trained_head(
     Raises InputError when there is no such head or encoder, and IntegrityError for a damaged one.
     """
     saved = load_head(path)
+    if encoder is None and saved.encoder is None:
+        raise InputError(
+            f"{printable(path)}: its encoder was a network in memory; save that, and say with --encoder where it is"
+        )
     if encoder is None and saved.is_encoder_local and not Path(saved.encoder).exists():  # a hub is not asked for it
         raise InputError(
             f"{printable(path)}: its encoder was loaded from {printable(saved.encoder)}, where there is none now; "
             "say with --encoder where it is"
         )
     return TrainedHead(saved, load_encoder(encoder or saved.encoder, trust_remote_code))
-
-
-def _load_plain(path: str | Path) -> dict[str, Any]:
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise InputError(f"{printable(path)}: no such file; expected a head that was saved") from None
-    except MemoryError:
-        raise
-    except Exception as error:  # of a dozen kinds, as the damage may be
-        reason = str(error).splitlines()[0][:150] if str(error) else type(error).__name__
-        raise IntegrityError(f"{printable(path)}: not a readable head ({reason})") from None
-    if not isinstance(content, dict):
-        raise IntegrityError(f"{printable(path)}: found {type(content).__name__}, expected the dictionary of a head")
-    return content

@@ -132,6 +132,10 @@ def train_head(
     With `views` above 1 that many readings of a randomly changing data set are encoded, and take turns. For classes of
     very different size see `binary_objective(positive_weight)` and `balanced_sampler`.
     """
+    if num_epochs < 1 or not 0 < learning_rate < math.inf:
+        raise InputError(
+            f"found num_epochs {num_epochs} and learning_rate {learning_rate:g}, expected at least 1 and more than 0"
+        )
     encoder, device = place_encoder(model, device)
     train_batches = open_batches(encoder, train_loader, device, input_features, views)
     val_batches = open_batches(encoder, val_loader, device, input_features)

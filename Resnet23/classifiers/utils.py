@@ -28,7 +28,7 @@ class _OneVsRest(Dataset[tuple[Any, float]]):
         if target_class not in labels:
             known = ", ".join(str(label) for label in sorted(set(labels)))
             raise InputError(
-                f"target_class: found {target_class}, which no image has; the classes are {known or 'none'}"
+                f"target_class: found {target_class!r}, which no image has; the classes are {known or 'none'}"
             )
         self.dataset = dataset
         self.targets = [float(label == target_class) for label in labels]

@@ -17,6 +17,7 @@ from Resnet23.modeling.zoo import create_model
 DEFAULT_THRESHOLD = 0.5  # of a label for which none has been chosen
 FORMAT = "resnet23-checkpoint"
 VERSION = 1
+CHECKPOINT = ("checkpoint", "train a model with `make train`")
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     Raises InputError when there is no such file, and IntegrityError when it is truncated, not a checkpoint of this
     project or version, or holds anything but plain values and tensors.
     """
-    content = load_plain(path)
+    content = load_plain(path, *CHECKPOINT)
     found = (content.get("format"), content.get("version"))
     if found != (FORMAT, VERSION):
         raise IntegrityError(
@@ -110,7 +111,7 @@ def load_model(
     if model is None or classes is None:
         return load_checkpoint(path).build_model(printable(path))
     options = {"name": model} if isinstance(model, str) else dict(model)
-    content = load_plain(path)
+    content = load_plain(path, *CHECKPOINT)
     return build_model(options, len(classes), content.get("state_dict", content), printable(path))
 
 

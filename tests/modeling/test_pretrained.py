@@ -101,7 +101,7 @@ def test_timm_s_weights_without_a_network(tmp_path, monkeypatch):
         ("efficientnet_lite0", "advprop", "no weights of efficientnet_lite0; known: IMAGENET1K_V1"),
         ("timm/resnet50", "a1_in1", r"no weights of timm/resnet50; did you mean a1_in1k\?"),
         ("timm/test_vit5", False, r"found 'timm/test_vit5', which is no known model; did you mean timm/test_vit\d?\?"),
-        ("resnet23", "no/such.pth", r"model\.pretrained: no/such\.pth: no such file"),
+        ("resnet23", "no/such.pth", r"no/such\.pth: no such file; model\.pretrained"),
     ],
 )
 def test_weights_that_do_not_exist_are_refused(name, pretrained, message):
@@ -159,7 +159,7 @@ def test_weights_that_are_too_many_are_refused():
 
 def test_a_damaged_file_is_refused(tmp_path):
     Path(tmp_path / "body.pth").write_bytes(b"PK\x03\x04 no weights")
-    with pytest.raises(IntegrityError, match=r"body\.pth: not a readable checkpoint"):
+    with pytest.raises(IntegrityError, match=r"body\.pth: not a readable file of weights"):
         create_model("resnet10", **SMALL, pretrained=str(tmp_path / "body.pth"))
 
 
