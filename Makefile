@@ -79,6 +79,12 @@ heads: .venv/.dev-stamp  ## Train heads on it, for all classes and each against 
 	@$(IN_FOLDER) dvc repro features && python -m Resnet23.validate \
 		$(if $(TARGET),--target_class "$(TARGET)") $(if $(EPOCHS),--epochs $(EPOCHS))
 
+##@ The trained model
+
+.PHONY: export
+export: .venv/.dev-stamp  ## Write it in formats of other programs to models/export, each compared with PyTorch (FORMATS=onnx,pt2)
+	@$(IN_FOLDER) dvc repro train && python -m Resnet23.export$(if $(FORMATS), --formats "$(FORMATS)") && dvc repro plots
+
 ##@ Tracking and models
 
 .PHONY: mlflow-ui

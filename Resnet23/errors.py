@@ -43,3 +43,11 @@ def name_some(names: Iterable[str], most: int = NAMED, separator: str = ", ") ->
     names = list(names)
     more = f" and {len(names) - most:,} more" if len(names) > most else ""
     return separator.join(names[:most]) + more
+
+
+def missing_package(package: str, extra: str) -> InputError:
+    """The error for a package that is not there and comes with one of the project's extras."""
+    return InputError(
+        f"the package {package} is not installed; in a clone: .venv/bin/pip install -r requirements-dev.txt, "
+        f'elsewhere: pip install "Resnet23[{extra}]"'
+    )

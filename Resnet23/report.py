@@ -101,6 +101,8 @@ def build_page(results: Results, params: Params, pictures: Sequence[Picture]) ->
         model=params.model.name,
         versions=_versions(),
         revision=git_revision(),
+        checkpoint_sha256=results.checkpoint_sha256,
+        exports=results.exports,
         run=results.run,
     )
 

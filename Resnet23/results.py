@@ -11,6 +11,7 @@ import numpy as np
 
 from Resnet23.arrays import Features, read_features
 from Resnet23.config import (
+    CHECKPOINT_FILE,
     HISTORY_FILE,
     INSPECTION_FILE,
     METRICS_FILE,
@@ -19,12 +20,14 @@ from Resnet23.config import (
     VAL_PREDICTIONS_FILE,
 )
 from Resnet23.errors import InputError, IntegrityError
-from Resnet23.files import printable
+from Resnet23.extras import Exports, read_exports
+from Resnet23.files import printable, sha256_file
 from Resnet23.history import read_history
 from Resnet23.multilabel_predictions import MultilabelPredictions, read_multilabel_predictions
 from Resnet23.predictions import Predictions, read_predictions
 
 MAKERS = {
+    CHECKPOINT_FILE: "train",
     HISTORY_FILE: "train",
     INSPECTION_FILE: "train",
     VAL_PREDICTIONS_FILE: "train",
@@ -63,6 +66,8 @@ class Results:
     predictions: Predictions | MultilabelPredictions  # of the test split, in its order
     validation: Predictions | MultilabelPredictions  # without rows when there is no validation split
     metrics: dict[str, Any]
+    checkpoint_sha256: str
+    exports: Exports | None
     run: dict[str, Any]  # run_id, experiment, store; empty when the training was not tracked
 
 
@@ -84,6 +89,8 @@ def read_results() -> Results:
         read(PREDICTIONS_FILE),
         read(VAL_PREDICTIONS_FILE),
         read_metrics(METRICS_FILE, features.task),
+        sha256_file(CHECKPOINT_FILE),
+        read_exports(),
         _read_json(RUN_FILE) if RUN_FILE.exists() else {},
     )
     _check_classes(results)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from Resnet23.config import (
+    CHECKPOINT_FILE,
     FEATURES_DIR,
     HISTORY_FILE,
     INSPECTION_FILE,
@@ -33,6 +34,7 @@ def write_results(folder: Path, classes: list[str], validation: bool = True) -> 
     _write_features(folder / FEATURES_DIR, classes, targets, val_indices, random)
     (folder / "models").mkdir()
     (folder / "reports").mkdir()
+    (folder / CHECKPOINT_FILE).write_bytes(b"weights")
     files = _files("test", classes, targets)
     predictions = Predictions(files, classes, targets, fake_probabilities(targets, len(classes)))
     write_predictions(folder / PREDICTIONS_FILE, predictions)

@@ -21,16 +21,21 @@ def module_files() -> dict[str, Path]:
     return files
 
 
-def imported_names(tree: ast.AST) -> set[str]:
-    """Everything that is imported anywhere in a module, in functions too, as dotted names."""
+def imported_names(tree: ast.Module) -> set[str]:
+    """Everything that a module imports as dotted names, in functions too, but not what it does only as a command."""
     names = set()
-    for node in ast.walk(tree):
+    nodes = [statement for statement in tree.body if not _is_main_block(statement)]
+    for node in (each for statement in nodes for each in ast.walk(statement)):
         if isinstance(node, ast.Import):
             names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, "imports in the package are absolute"
             names |= {f"{node.module}.{alias.name}" for alias in node.names}
     return names
+
+
+def _is_main_block(statement: ast.stmt) -> bool:
+    return isinstance(statement, ast.If) and ast.unparse(statement.test) == "__name__ == '__main__'"
 
 
 def parse(file: Path) -> ast.Module:

@@ -95,6 +95,12 @@ def test_features_can_be_forced(installed):
     assert "dvc repro --single-item --force features" in recipe(installed, "features", "FORCE=1")
 
 
+def test_an_export_follows_the_training_and_ends_on_the_page(installed):
+    assert recipe(installed, "export").strip() == "dvc repro train && python -m Resnet23.export && dvc repro plots"
+    commands = recipe(installed, "export", "PRESET=digits", "FORMATS=onnx,pt2")
+    assert 'cd "runs/digits" && dvc repro train && python -m Resnet23.export --formats "onnx,pt2" &&' in commands
+
+
 def test_the_demo_works_in_a_folder_of_its_own(installed):
     commands = recipe(installed, "demo").splitlines()
     assert commands[:2] == ["python -m Resnet23.project demo --preset digits", "cd demo && dvc repro"]

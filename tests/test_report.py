@@ -1,16 +1,20 @@
 """The report page: complete, self-contained, accessible, and unmoved by hostile names."""
 
+import json
+from hashlib import sha256
 from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+from fake_multilabel_results import write_multilabel_results
 from fake_results import write_results
 
-from Resnet23.config import Params
+from Resnet23.config import CHECKPOINT_FILE, EXPORT_RESULTS, Params
+from Resnet23.errors import InputError
 from Resnet23.figures.findings import gap_finding, headline
 from Resnet23.figures.theme import Picture
 from Resnet23.images import encode_png
-from Resnet23.report import EXPLANATIONS, build_page
+from Resnet23.report import EXPLANATIONS, MULTILABEL_EXPLANATIONS, build_page
 from Resnet23.results import read_results
 
 VOID = {"meta", "link", "img", "source", "br", "hr", "input"}
@@ -52,10 +56,12 @@ def source(project):
 
 
 def page_source() -> str:
-    """The page about the results in the current directory, with eight tiny pictures for its figures."""
+    """The page about the results in the current directory, with tiny pictures for its figures."""
+    results = read_results()
+    names = MULTILABEL_EXPLANATIONS if results.features.task == "multilabel" else EXPLANATIONS
     light, dark = (encode_png(np.full((2, 2, 3), level, dtype=np.uint8)) for level in (255, 0))
-    pictures = [Picture(name, f"The finding of <{name}>", light, dark) for name in EXPLANATIONS]
-    return build_page(read_results(), Params(), pictures)
+    pictures = [Picture(name, f"The finding of <{name}>", light, dark) for name in names]
+    return build_page(results, Params(), pictures)
 
 
 def test_the_page_loads_nothing_from_outside(source):
@@ -115,6 +121,54 @@ def test_without_validation_and_tracking(project):
     page = Page(page_source())
     assert "not tracked" in page.text
     assert "validation" not in page.rows
+
+
+def write_exports(task: str, **changes: object) -> None:
+    """What Resnet23.export leaves: one format as good as PyTorch, one that failed."""
+    measured = {"error": None, "bytes": 3 << 20, "mean_difference": 0.0, "agreement": 0.995, "accuracy": 0.75}
+    figures = {"max_difference": 4e-7, "images_per_second": {"1": 1234.5, "64": 6789.0}, "startup_seconds": 0.25}
+    formats = [{"format": "onnx", **measured, **figures}, {"format": "pt2", "error": "it <differs>"}]
+    circumstances = {"task": task, "images": 1000, "machine": {"cpu": "a processor"}, "threads": 2}
+    model = {"checkpoint": "models/<x>.pth", "sha256": sha256(CHECKPOINT_FILE.read_bytes()).hexdigest()}
+    EXPORT_RESULTS.parent.mkdir(parents=True)
+    EXPORT_RESULTS.write_text(json.dumps({**model, **circumstances, "formats": formats, **changes}))
+
+
+@pytest.mark.parametrize(
+    ("task", "write", "heading"),
+    [("multiclass", write_results, "Accuracy"), ("multilabel", write_multilabel_results, "Labels right")],
+)
+def test_the_page_compares_the_exports(task, write, heading, project):
+    write(project, CLASSES)
+    assert "#exports" not in page_source()
+    write_exports(task)
+    source = page_source()
+    page = Page(source)
+    assert page.open == []
+    assert {"href": "#exports"} in page.all("a")
+    assert {"onnx", "pt2", heading, "Images/s by 1", "Images/s by 64"} <= set(page.rows)
+    row = source[source.index('"row">onnx') :].split("</tr>")[0]
+    assert [cell.split("</td>")[0] for cell in row.split("<td>")[1:]] == [
+        "3.0", "75.0%", "99.5%", "4e-07", "1,234", "6,789", "0.25 s",
+    ]  # fmt: skip
+    assert "it <differs>" in page.text
+    assert "on 1,000 test images" in page.text
+
+
+def test_exports_of_another_model_are_named_but_not_shown(project):
+    write_results(project, CLASSES)
+    write_exports("multiclass", sha256="0123456789abcdef" * 4)
+    page = Page(page_source())
+    assert "(models/<x>.pth, SHA-256 0123456789ab…); make export writes" in page.text
+    assert "onnx" not in page.rows
+
+
+@pytest.mark.parametrize("changes", [{"machine": None}, {"formats": [{"format": "onnx", "error": None}]}])
+def test_a_damaged_file_of_exports_is_refused(changes, project):
+    write_results(project, CLASSES)
+    write_exports("multiclass", **changes)
+    with pytest.raises(InputError, match=r"export\.json: not the results of an export.*`make export`"):
+        read_results()
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import torch
 from loguru import logger
 from torch import nn
 
-from Resnet23.errors import InputError
+from Resnet23.errors import InputError, missing_package
 from Resnet23.files import printable
 from Resnet23.modeling.checkpoint import Preprocessing
 
@@ -22,10 +22,7 @@ def import_transformers() -> ModuleType:
     try:
         import transformers
     except ImportError:
-        raise InputError(
-            "the package transformers is not installed; in a clone: .venv/bin/pip install -r requirements-dev.txt, "
-            'elsewhere: pip install "Resnet23[heads]"'
-        ) from None
+        raise missing_package("transformers", "heads") from None
     return transformers
 
 

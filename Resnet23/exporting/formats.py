@@ -7,7 +7,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
 
-from Resnet23.errors import InputError, IntegrityError, Resnet23Error
+from Resnet23.errors import InputError, IntegrityError, Resnet23Error, missing_package
 from Resnet23.exporting import onnx_files, torch_files
 from Resnet23.exporting.comparison import Network, Tolerance
 from Resnet23.exporting.source import Source
@@ -64,10 +64,7 @@ def require_packages(file_format: Format) -> None:
     """Raise InputError, with the extra to install, when a package that the format needs is missing."""
     for package in file_format.packages:
         if find_spec(package) is None:
-            raise InputError(
-                f"the package {package} is not installed; in a clone: .venv/bin/pip install -r requirements-dev.txt, "
-                'elsewhere: pip install "Resnet23[export]"'
-            )
+            raise missing_package(package, "export")
 
 
 def write_checked(
@@ -90,7 +87,7 @@ def _explained(kind: type[Resnet23Error], what: str) -> Iterator[None]:
     """Give exceptions of the exporters and runtimes, which are of many kinds, as one line."""
     try:
         yield
-    except (MemoryError, Resnet23Error):
+    except (MemoryError, IntegrityError):
         raise
     except Exception as error:
         reason = next(iter(str(error.__cause__ or error).splitlines()), type(error).__name__)[:200]

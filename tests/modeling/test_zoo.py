@@ -9,7 +9,7 @@ from torch import nn
 
 from Resnet23.config import TrainParams
 from Resnet23.errors import InputError
-from Resnet23.modeling import zoo
+from Resnet23.modeling import zoo_table
 from Resnet23.modeling.architectures import ARCHITECTURES
 from Resnet23.modeling.optim import create_optimizer
 from Resnet23.modeling.pretrained import classifier_name
@@ -137,7 +137,7 @@ def test_torchvision_s_networks_are_as_they_were_published():
 
 @pytest.mark.parametrize("name", [name for name in list_models() if ARCHITECTURES[name].weights])
 def test_the_rows_of_the_table_agree_with_what_was_published(name):
-    row = dict(zip(zoo.HEADINGS, zoo.describe(name, measure=False), strict=True))
+    row = dict(zip(zoo_table.HEADINGS, zoo_table.describe(name, measure=False), strict=True))
     assert int(row["pixels"]) == input_of(name, pretrained=True).image_size
     if name == "efficientnet_lite0":  # torchvision does not have it; as Google published it
         parameters, gmacs = 4.7, 0.407
@@ -151,9 +151,9 @@ def test_the_rows_of_the_table_agree_with_what_was_published(name):
 
 def test_the_table_names_every_row_and_measures_when_asked(monkeypatch, capsys):
     few = {name: ARCHITECTURES[name] for name in ("resnet10", "mobilenet_v3_small")}
-    monkeypatch.setattr(zoo, "ARCHITECTURES", few)
-    zoo.main()
+    monkeypatch.setattr(zoo_table, "ARCHITECTURES", few)
+    zoo_table.main()
     assert re.findall(r"^(\S+) +[\d.]+ +[\d.]+ +\d+ .* - ", capsys.readouterr().out, re.MULTILINE) == list(few)
-    zoo.main(measure=True)
+    zoo_table.main(measure=True)
     measured = r"^\S+ +[\d.]+ +[\d.]+ +\d+ +\S+ +\S+ +\d+ +[a-z]"
     assert len(re.findall(measured, capsys.readouterr().out, re.MULTILINE)) == 2
