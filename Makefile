@@ -85,6 +85,10 @@ heads: .venv/.dev-stamp  ## Train heads on it, for all classes and each against 
 export: .venv/.dev-stamp  ## Write it in formats of other programs to models/export, each compared with PyTorch (FORMATS=onnx,pt2)
 	@$(IN_FOLDER) dvc repro train && python -m Resnet23.export$(if $(FORMATS), --formats "$(FORMATS)") && dvc repro plots
 
+.PHONY: explain
+explain: .venv/.dev-stamp  ## Draw what it looked at in its most confident mistakes, in reports/extras (COUNT=20: in so many)
+	@$(IN_FOLDER) dvc repro predict && python -m Resnet23.explain$(if $(COUNT), --count "$(COUNT)") && dvc repro plots
+
 ##@ Tracking and models
 
 .PHONY: mlflow-ui
@@ -116,6 +120,16 @@ bench-loop: .venv/.core-stamp  ## Compare the speed of training with the network
 .PHONY: bench-heads
 bench-heads: .venv/.dev-stamp  ## Measure heads on models/encoder: how fast they train, and how good they are (ten minutes)
 	@cd "$(FOLDER)" && PYTHONPATH="$(CURDIR)" python -m benchmarks.heads
+
+.PHONY: bench-transfer
+bench-transfer: BODY ?= models/resnet23_cifar.pth
+bench-transfer: .venv/.dev-stamp  ## With PRESET=transfer-photos: measure what pretrained weights are worth (BODY=...: other ones)
+	@body=$$(realpath "$(BODY)") && $(IN_FOLDER) dvc repro features && \
+		PYTHONPATH="$(CURDIR)" python -m benchmarks.transfer --body "$$body"
+
+.PHONY: bench-architectures
+bench-architectures: .venv/.dev-stamp  ## Measure how long the presets of the published architectures take (some minutes)
+	@python -m benchmarks.architectures
 
 ##@ Development
 

@@ -23,9 +23,9 @@ from Resnet23.arrays import Features, read_features
 from Resnet23.command import DebugOption, run_command
 from Resnet23.config import (
     CHECKPOINT_FILE,
-    EXPLANATIONS,
-    EXPLANATIONS_PICTURE,
-    EXPLANATIONS_PICTURE_DARK,
+    EXPLAIN_PICTURE,
+    EXPLAIN_PICTURE_DARK,
+    EXPLAIN_RESULTS,
     EXTRAS_DIR,
     PREDICTIONS_FILE,
 )
@@ -75,7 +75,7 @@ def main(
     debug: DebugOption = False,
 ) -> None:
     """Draw what the network looked at in its most confident mistakes on the test images, or in image files."""
-    output = output or (FILES_PICTURE if images else EXPLANATIONS_PICTURE)
+    output = output or (FILES_PICTURE if images else EXPLAIN_PICTURE)
     if output.suffix != ".png":
         raise InputError(f"--output {printable(output)}: expected a name that ends in .png")
     classifier = Classifier(load_checkpoint(model), torch.device("cpu"), BATCH_SIZE)
@@ -83,9 +83,9 @@ def main(
     explained = explain_files(classifier, images, count) if images else explain_test(classifier, read_features(), count)
     picture = draw_picture(output.stem, lambda theme: plot_explanations(explained.title, explained.images, theme), DPI)
     _write(output, picture.light)
-    if output == EXPLANATIONS_PICTURE:
-        _write(EXPLANATIONS_PICTURE_DARK, picture.dark)
-        write_json(EXPLANATIONS, _circumstances(model, explained))
+    if output == EXPLAIN_PICTURE:
+        _write(EXPLAIN_PICTURE_DARK, picture.dark)
+        write_json(EXPLAIN_RESULTS, _circumstances(model, explained))
     for file, explanation in zip(explained.files, explained.images, strict=True):
         print(f"{file}  {explanation.title}  ({', '.join(panel.caption for panel in explanation.panels)})")
     logger.info(f"{printable(output)}: what {classifier.checkpoint.model['name']} looked at; {explained.method}")

@@ -1,10 +1,17 @@
 """What commands outside the pipeline left in reports/extras for the report page."""
 
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
 from pydantic import BaseModel, ValidationError
 
-from Resnet23.config import EXPORT_RESULTS
+from Resnet23.config import EXPLAIN_PICTURE, EXPLAIN_PICTURE_DARK, EXPLAIN_RESULTS, EXPORT_RESULTS
 from Resnet23.errors import InputError
+from Resnet23.figures.theme import Picture
 from Resnet23.files import printable
+
+Extra = TypeVar("Extra", bound=BaseModel)
 
 
 class Machine(BaseModel):
@@ -51,16 +58,48 @@ class Exports(BaseModel):
         return list(measured[0].images_per_second) if measured else []
 
 
+class About(BaseModel):
+    """explanations.json: of which model the pictures beside it are, what they show and how it was found."""
+
+    checkpoint: str
+    sha256: str
+    title: str
+    method: str
+
+
+@dataclass(frozen=True)
+class Explanations:
+    """What the network looked at, as Resnet23.explain drew it."""
+
+    about: About
+    picture: Picture
+
+
 def read_exports() -> Exports | None:
     """The last export, None when there was none; raises InputError when the file is not what Resnet23.export writes."""
-    if not EXPORT_RESULTS.exists():
+    return _read(EXPORT_RESULTS, Exports, "the results of an export", "make export")
+
+
+def read_explanations() -> Explanations | None:
+    """The last explanations, None when there are none; raises InputError when a part of them is missing or damaged."""
+    about = _read(EXPLAIN_RESULTS, About, "about explanations", "make explain")
+    if about is None:
         return None
     try:
-        return Exports.model_validate_json(EXPORT_RESULTS.read_bytes())
+        light, dark = EXPLAIN_PICTURE.read_bytes(), EXPLAIN_PICTURE_DARK.read_bytes()
+    except OSError as error:
+        raise InputError(f"{error.filename}: cannot be read ({error.strerror}); run `make explain`") from None
+    return Explanations(about, Picture("explanations", about.title, light, dark))
+
+
+def _read(path: Path, kind: type[Extra], what: str, command: str) -> Extra | None:
+    if not path.exists():
+        return None
+    try:
+        return kind.model_validate_json(path.read_bytes())
     except ValidationError as error:
         first = error.errors()[0]
         where = ".".join(str(part) for part in first["loc"])
         raise InputError(
-            f"{printable(EXPORT_RESULTS)}: not the results of an export ({where}: {first['msg']}); "
-            "run `make export`, or remove the file"
+            f"{printable(path)}: not {what} ({where}: {first['msg']}); run `{command}`, or remove the file"
         ) from None

@@ -13,6 +13,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
 from Resnet23.config import Params, flatten
+from Resnet23.extras import Explanations
 from Resnet23.figures.findings import accuracy_interval, gap_finding, headline, percent
 from Resnet23.figures.multilabel_findings import multilabel_gap_finding, multilabel_headline
 from Resnet23.figures.theme import Picture
@@ -30,7 +31,7 @@ EXAMPLES = 6  # right and wrong predictions shown, of each
 EXAMPLE_PIXELS = 96  # largest side of an example's picture
 TOP = 3  # classes listed under an example
 PHOTO_QUALITY = 85  # of WebP, for the figures that hold photos
-PHOTO_FIGURES = ("samples", "mistakes")
+PHOTO_FIGURES = ("samples", "mistakes", "explanations")
 
 # What a figure's title cannot say: how to read it.
 EXPLANATIONS = {
@@ -65,6 +66,11 @@ MULTILABEL_EXPLANATIONS = {
     "samples": EXPLANATIONS["samples"],
     "filters": EXPLANATIONS["filters"],
 }
+
+EXPLAINED = (
+    "The colours show which parts of an image spoke for a class, or for the absence of a label; grey parts did not. "
+    "Where the background carries the evidence, the network has learnt the company that things keep."
+)
 
 
 @dataclass(frozen=True)
@@ -103,6 +109,7 @@ def build_page(results: Results, params: Params, pictures: Sequence[Picture]) ->
         revision=git_revision(),
         checkpoint_sha256=results.checkpoint_sha256,
         exports=results.exports,
+        explanations=results.explanations and _explanations(results.explanations),
         run=results.run,
     )
 
@@ -155,6 +162,10 @@ def _figure(picture: Picture, explanation: str) -> dict[str, str]:
         "light": _embed_webp(picture.light, lossless),
         "dark": _embed_webp(picture.dark, lossless),
     }
+
+
+def _explanations(explanations: Explanations) -> dict[str, str]:
+    return {**explanations.about.model_dump(), **_figure(explanations.picture, EXPLAINED)}
 
 
 def _embed_webp(png: bytes, lossless: bool) -> str:

@@ -20,7 +20,7 @@ from Resnet23.config import (
     VAL_PREDICTIONS_FILE,
 )
 from Resnet23.errors import InputError, IntegrityError
-from Resnet23.extras import Exports, read_exports
+from Resnet23.extras import Explanations, Exports, read_explanations, read_exports
 from Resnet23.files import printable, sha256_file
 from Resnet23.history import read_history
 from Resnet23.multilabel_predictions import MultilabelPredictions, read_multilabel_predictions
@@ -68,6 +68,7 @@ class Results:
     metrics: dict[str, Any]
     checkpoint_sha256: str
     exports: Exports | None
+    explanations: Explanations | None
     run: dict[str, Any]  # run_id, experiment, store; empty when the training was not tracked
 
 
@@ -91,6 +92,7 @@ def read_results() -> Results:
         read_metrics(METRICS_FILE, features.task),
         sha256_file(CHECKPOINT_FILE),
         read_exports(),
+        read_explanations(),
         _read_json(RUN_FILE) if RUN_FILE.exists() else {},
     )
     _check_classes(results)

@@ -1,6 +1,5 @@
 """Few photos: what weights from elsewhere are worth, and what training more than the classifier adds.
 
-    make repro PRESET=transfer-photos           (the photos, and the recipe)
     make bench-transfer PRESET=transfer-photos BODY=models/resnet23_cifar.pth
 
 Five trainings, each with several seeds: the network of BODY, a checkpoint of this project, with random weights, with

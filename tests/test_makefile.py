@@ -101,6 +101,11 @@ def test_an_export_follows_the_training_and_ends_on_the_page(installed):
     assert 'cd "runs/digits" && dvc repro train && python -m Resnet23.export --formats "onnx,pt2" &&' in commands
 
 
+def test_explanations_follow_the_predictions_and_end_on_the_page(installed):
+    assert recipe(installed, "explain").strip() == "dvc repro predict && python -m Resnet23.explain && dvc repro plots"
+    assert 'python -m Resnet23.explain --count "3" &&' in recipe(installed, "explain", "PRESET=digits", "COUNT=3")
+
+
 def test_the_demo_works_in_a_folder_of_its_own(installed):
     commands = recipe(installed, "demo").splitlines()
     assert commands[:2] == ["python -m Resnet23.project demo --preset digits", "cd demo && dvc repro"]

@@ -9,7 +9,14 @@ import pytest
 from fake_multilabel_results import write_multilabel_results
 from fake_results import write_results
 
-from Resnet23.config import CHECKPOINT_FILE, EXPORT_RESULTS, Params
+from Resnet23.config import (
+    CHECKPOINT_FILE,
+    EXPLAIN_PICTURE,
+    EXPLAIN_PICTURE_DARK,
+    EXPLAIN_RESULTS,
+    EXPORT_RESULTS,
+    Params,
+)
 from Resnet23.errors import InputError
 from Resnet23.figures.findings import gap_finding, headline
 from Resnet23.figures.theme import Picture
@@ -168,6 +175,44 @@ def test_a_damaged_file_of_exports_is_refused(changes, project):
     write_results(project, CLASSES)
     write_exports("multiclass", **changes)
     with pytest.raises(InputError, match=r"export\.json: not the results of an export.*`make export`"):
+        read_results()
+
+
+def write_explanations(sha256_of_model: str) -> None:
+    """What Resnet23.explain leaves: two pictures, and what they are of."""
+    EXPLAIN_RESULTS.parent.mkdir(parents=True)
+    about = {"checkpoint": "models/<x>.pth", "title": "In <all> mistakes", "method": "Grad-CAM"}
+    EXPLAIN_RESULTS.write_text(json.dumps({**about, "sha256": sha256_of_model}))
+    for path, grey in ((EXPLAIN_PICTURE, 255), (EXPLAIN_PICTURE_DARK, 0)):
+        path.write_bytes(encode_png(np.full((4, 4, 3), grey, np.uint8)))
+
+
+@pytest.mark.parametrize("write", [write_results, write_multilabel_results])
+def test_the_page_shows_what_the_network_looked_at(write, project):
+    write(project, CLASSES)
+    assert "#explanations" not in page_source()
+    write_explanations(sha256(CHECKPOINT_FILE.read_bytes()).hexdigest())
+    page = Page(page_source())
+    assert page.open == []
+    assert {"href": "#explanations"} in page.all("a")
+    (image,) = [image for image in page.all("img") if image["alt"] == "In <all> mistakes"]
+    assert image["src"].startswith("data:image/webp")
+    assert "Found by Grad-CAM." in page.text
+
+
+def test_explanations_of_another_model_are_named_but_not_shown(project):
+    write_results(project, CLASSES)
+    write_explanations("0123456789abcdef" * 4)
+    page = Page(page_source())
+    assert "(models/<x>.pth, SHA-256 0123456789ab…); make explain draws" in page.text
+    assert "In <all> mistakes" not in [image["alt"] for image in page.all("img")]
+
+
+def test_explanations_without_their_picture_are_refused(project):
+    write_results(project, CLASSES)
+    write_explanations("0" * 64)
+    EXPLAIN_PICTURE_DARK.unlink()
+    with pytest.raises(InputError, match=r"explanations\.dark\.png: cannot be read .* run `make explain`"):
         read_results()
 
 

@@ -19,9 +19,10 @@ from Resnet23.errors import missing_package
 from Resnet23.explaining.grids import from_grid, last_grid, to_grid
 
 COARSEST = 4  # places along a side of a layer's grid; fewer point at nothing
-COVERED = 7  # places along a side for occlusion: what a network for 224 pixels has in its last layer
+SQUARES = 7  # along a side, to cover one after another: the places that networks for 224 pixels keep in the end
 
-Attribution = Callable[[Tensor, list[int]], Tensor]  # an image (1, 3, S, S), K classes -> (K, 1, s, s) of either sign
+# An image (1, 3, S, S) and K classes -> (K, 1, s, s), of either sign, s at most S.
+Attribution = Callable[[Tensor, list[int]], Tensor]
 
 
 class Explainer:
@@ -39,8 +40,9 @@ class Explainer:
             self.method = f"Grad-CAM at the layer {name}, {side} x {side} places"
             self._attribute = grad_cam(model, module)
         else:
-            self.method = f"occlusion of {COVERED} x {COVERED} places"
-            self._attribute = occlusion(model)
+            pixels = -(-example.shape[-1] // SQUARES)
+            self.method = f"occlusion by squares of {pixels} x {pixels} pixels"
+            self._attribute = occlusion(model, pixels)
 
     def maps(self, image: Tensor, classes: Sequence[int], signs: Sequence[int]) -> np.ndarray:
         """How much each pixel of an image (1, 3, S, S) speaks for classes, or with the sign -1 against: (K, S, S).
@@ -65,16 +67,18 @@ def grad_cam(model: nn.Module, module: nn.Module) -> Attribution:
     return attribute
 
 
-def occlusion(model: nn.Module) -> Attribution:
-    """How much the logit falls when a place has the mean colour of the training images, zero to the network."""
+def occlusion(model: nn.Module, side: int) -> Attribution:
+    """How much the logit falls when a square of `side` pixels has the mean colour of the training images.
+
+    That is zero to the network, which takes normalised images.
+    """
     method_of = import_captum().Occlusion
 
     def attribute(image: Tensor, classes: list[int]) -> Tensor:
-        window = -(-image.shape[-1] // COVERED)  # pixels
-        how = {"sliding_window_shapes": (3, window, window), "strides": (3, window, window)}
+        square = (3, side, side)
         with torch.no_grad():  # a function of several values has a map for each of them
-            pixels = method_of(lambda images: model(images)[0, classes]).attribute(image, **how)  # (K, 3, S, S)
-        return F.interpolate(pixels[:, :1], (COVERED, COVERED), mode="area")  # equal in all channels
+            method = method_of(lambda images: model(images)[0, classes])
+            return method.attribute(image, square, strides=square)[:, :1]  # the channels are equal
 
     return attribute
 

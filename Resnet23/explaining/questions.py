@@ -40,7 +40,7 @@ def ask(predictions: Predictions | MultilabelPredictions, count: int) -> list[Qu
 def ask_of_image(row: int, classes: Sequence[str], probabilities: np.ndarray, has_labels: bool) -> Question:
     """About an image whose classes are not known: its most probable class and the next, or its most probable label."""
     first = int(probabilities.argmax())
-    verdict = f"{classes[first]} {percent(probabilities[first])}"
+    verdict = f"{classes[first]}: {percent(probabilities[first])}"
     if has_labels:
         return Question(row, verdict, _for_and_against(classes, probabilities, first))
     return Question(row, verdict, _either(classes, probabilities, first, _runner_up(probabilities)))

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from Resnet23.dataset import FeatureDataset, normalize, to_unit_range
+from Resnet23.dataset import FeatureDataset, normalize, resize, to_unit_range
 from Resnet23.errors import InputError
 from Resnet23.images import load_image
 from Resnet23.modeling.checkpoint import Decision, Preprocessing
@@ -37,7 +37,7 @@ def predict_logits(
     logits = []
     for start in tqdm(starts, desc=description, unit="batch", disable=True if description is None else None):
         images, _ = data.raw_batch(np.arange(start, min(start + batch_size, end)))
-        inputs = normalize(to_unit_range(images.to(device)), data.mean, data.std)
+        inputs = normalize(resize(to_unit_range(images.to(device)), data.image_size), data.mean, data.std)
         logits.append(model(inputs).float().cpu())
     return torch.cat(logits)
 

@@ -105,7 +105,8 @@ def find_learning_rate(features: Features, params: Params, lowest: float, highes
     Model, data, augmentation, optimizer and precision are those of `params`, of its first phase where it has several.
     """
     torch.manual_seed(params.seed)  # initial weights, as in the training
-    model = create_model(num_classes=len(features.classes), **params.model.model_dump())
+    names = features.classes
+    model = create_model(num_classes=len(names), class_names=names, **params.model.model_dump())
     data = network_images(features.train, network_preprocessing(features, params), features.train_indices)
     train_params = range_test_params(
         params.train, lowest, epochs=math.ceil(steps * params.train.batch_size / len(data))

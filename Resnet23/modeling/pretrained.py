@@ -1,18 +1,19 @@
 """Pretrained weights: torchvision's or those in a file, how they want their images, and loading them into a network."""
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import torch
+from loguru import logger
 from torch import Tensor, nn
 from torchvision.models import WeightsEnum, get_model_weights
 
 from Resnet23.config import suggest
-from Resnet23.errors import InputError, IntegrityError
+from Resnet23.errors import InputError, IntegrityError, name_some
 from Resnet23.files import printable, sha256_file
 from Resnet23.modeling.weightfiles import load_plain
 
@@ -36,13 +37,14 @@ class ImageInput(NamedTuple):
 class Weights:
     """Weights of one network: their name, their images, top-1 accuracy on ImageNet in %, and a function to get them.
 
-    `input` and `accuracy` are None where they are not known.
+    `input` and `accuracy` are None where they are not known; `classes` are those of the classifier's rows, if known.
     """
 
     name: str
     input: ImageInput | None
     accuracy: float | None
     load: Callable[[], Mapping[str, Tensor]]
+    classes: Sequence[str] = ()
 
 
 def is_file_name(pretrained: bool | str) -> bool:
@@ -64,7 +66,7 @@ def torchvision_weights(network: str, name: str | None = None) -> Weights:
     images = chosen.transforms()
     wanted = ImageInput(images.crop_size[0], tuple(images.mean), tuple(images.std), images.interpolation.value)
     accuracy = chosen.meta["_metrics"]["ImageNet-1K"]["acc@1"]
-    return Weights(chosen.name, wanted, accuracy, lambda: _from_torchvision(chosen))
+    return Weights(chosen.name, wanted, accuracy, lambda: _from_torchvision(chosen), chosen.meta["categories"])
 
 
 def file_weights(path: str, published: Weights | None) -> Weights:
@@ -79,19 +81,19 @@ def file_weights(path: str, published: Weights | None) -> Weights:
     if wanted is None:
         return Weights(printable(path), published and published.input, None, lambda: weights)
     images = ImageInput(wanted["image_size"], tuple(wanted["mean"]), tuple(wanted["std"]), "bicubic")
-    return Weights(printable(path), images, None, lambda: weights)
+    return Weights(printable(path), images, None, lambda: weights, content.get("classes", ()))
 
 
-def load_body(model: nn.Module, weights: Weights) -> None:
-    """Load all weights but those of the classifier, the last layer, which begins near zero.
+def load_weights(model: nn.Module, weights: Weights, class_names: Sequence[str] = ()) -> None:
+    """Load all weights but those of the classifier, the last layer, which `start_classifier` begins anew.
 
-    Some authors' first weights are so large for few classes that they need many epochs to be unlearnt. Raises
-    InputError when anything else is missing, too much, or of another shape.
+    Classes that the weights know by one of `class_names` begin with their rows. Raises InputError when anything is
+    missing, too much, or of another shape.
     """
-    classifier = f"{classifier_name(model)}."
+    classifier, stored = f"{classifier_name(model)}.", weights.load()
     own, given = (
         {name: value for name, value in state.items() if not name.startswith(classifier)}
-        for state in (model.state_dict(), weights.load())
+        for state in (model.state_dict(), stored)
     )
     for name in sorted(own.keys() | given.keys()):
         found, expected = (tuple(state[name].shape) if name in state else "nothing" for state in (given, own))
@@ -101,10 +103,38 @@ def load_body(model: nn.Module, weights: Weights) -> None:
                 f"{name}: found {found}, expected {expected}"
             )
     model.load_state_dict(given, strict=False)  # all but the classifier, as was just checked
-    head = model.get_submodule(classifier_name(model))
+    rows = known_rows(class_names, weights.classes)
+    start_classifier(model.get_submodule(classifier[:-1]), stored, classifier, rows)
+    if rows:
+        names = name_some([class_names[own] for own in rows], 5)
+        logger.info(f"classifier: {names} begin with what {weights.name} knows of them")
+
+
+@torch.no_grad()
+def start_classifier(head: nn.Module, stored: Mapping[str, Tensor], prefix: str, rows: Mapping[int, int]) -> None:
+    """Let a classifier begin near zero, and in `rows`, own row -> stored row, as it is stored under `prefix`.
+
+    Some authors' first weights are so large for few classes that they need many epochs to be unlearnt.
+    """
     nn.init.normal_(head.weight, std=CLASSIFIER_STD)
     if head.bias is not None:
         nn.init.zeros_(head.bias)
+    for name, parameter in head.named_parameters(recurse=False):
+        for own, known in rows.items():
+            parameter[own] = stored[prefix + name][known]
+
+
+def known_rows(class_names: Sequence[str], known: Sequence[str]) -> dict[int, int]:
+    """Which classes the weights know already: index in `class_names` -> index in `known`.
+
+    Names are equal in spite of upper case, underscores, hyphens and a plural's s: "Bees" is ImageNet's "bee".
+    """
+    rows = {_plain_name(name): row for row, name in reversed(list(enumerate(known)))}  # the first of equal names
+    return {own: rows[_plain_name(name)] for own, name in enumerate(class_names) if _plain_name(name) in rows}
+
+
+def _plain_name(name: str) -> str:
+    return re.sub(r"[\s_-]+", " ", name).strip().lower().removesuffix("s")
 
 
 def classifier_name(model: nn.Module) -> str:

@@ -7,6 +7,7 @@ from types import ModuleType
 from urllib.request import Request, urlopen
 
 from torch import Tensor, nn
+from torchvision.models import ResNet18_Weights
 
 from Resnet23.config import suggest
 from Resnet23.errors import InputError, IntegrityError, missing_package
@@ -17,6 +18,7 @@ HUB_FILE = "model.safetensors"
 HUB_SECONDS = 5.0  # for one attempt to reach the hub, whose own client would go on for minutes
 LITE0 = "tf_efficientnet_lite0"
 LITE0_SHA256 = "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+IMAGENET_CLASSES = ResNet18_Weights.DEFAULT.meta["categories"]  # in the order that all use
 LITE0_NAME = "IMAGENET1K_V1"
 LITE0_ACCURACY = 75.1  # as Google published it for these weights
 LITE0_INPUT = ImageInput(224, (127 / 255,) * 3, (128 / 255,) * 3, "bicubic")
@@ -83,7 +85,7 @@ def lite0_weights(name: str | None = None) -> Weights:
     """
     if name not in (None, LITE0_NAME):
         raise InputError(f"model.pretrained: found {name!r}, no weights of efficientnet_lite0; known: {LITE0_NAME}")
-    return Weights(LITE0_NAME, LITE0_INPUT, LITE0_ACCURACY, _from_package)
+    return Weights(LITE0_NAME, LITE0_INPUT, LITE0_ACCURACY, _from_package, IMAGENET_CLASSES)
 
 
 def _from_package() -> Mapping[str, Tensor]:

@@ -138,7 +138,7 @@ def train(
     check_consistency(features, params)
     torch.manual_seed(params.seed)  # initial weights
     classes = len(features.classes)
-    model = create_model(num_classes=classes, **params.model.model_dump())
+    model = create_model(num_classes=classes, class_names=features.classes, **params.model.model_dump())
     how = network_preprocessing(features, params)
     train_data = network_images(features.train, how, features.train_indices)
     val_data = network_images(features.train, how, features.val_indices) if len(features.val_indices) else None

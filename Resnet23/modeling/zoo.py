@@ -3,11 +3,13 @@
 As a command it prints the table of the named ones: python -m Resnet23.modeling.zoo --measure
 """
 
+from collections.abc import Sequence
+
 from torch import nn
 
 from Resnet23.errors import InputError
 from Resnet23.modeling.architectures import ARCHITECTURES, find_architecture, other_names
-from Resnet23.modeling.pretrained import ImageInput, Weights, file_weights, is_file_name, load_body
+from Resnet23.modeling.pretrained import ImageInput, Weights, file_weights, is_file_name, load_weights
 
 
 def list_models(all: bool = False) -> list[str]:
@@ -40,13 +42,15 @@ def create_model(
     final_dropout: float = 0.2,
     pretrained: bool | str = False,
     stem: str = "published",
+    class_names: Sequence[str] = (),
 ) -> nn.Module:
     """Build a network by name; images (N, 3, H, W) -> logits (N, num_classes).
 
     The keywords are those of params.yaml's section `model`. `width`, `dropout` and `final_dropout` belong to our own
-    networks; the others, built as their authors published them, ignore them. The classifier's weights are always
-    random, the rest as `pretrained` says: random, the default weights (true), others by name or from a file. Raises
-    InputError for unknown names and weights that do not fit, IntegrityError for damaged ones.
+    networks; the others, built as their authors published them, ignore them. The weights are as `pretrained` says:
+    random, the default ones (true), others by name or from a file. The classifier's are always random, but for those
+    of `class_names` that the weights know. Raises InputError for unknown names and weights that do not fit,
+    IntegrityError for damaged ones.
     """
     check_model(name, pretrained, stem)
     architecture = find_architecture(name)
@@ -54,7 +58,7 @@ def create_model(
     if stem == "small":
         architecture.small_stem(model)
     if weights := find_weights(name, pretrained):
-        load_body(model, weights)
+        load_weights(model, weights, class_names)
     return model
 
 

@@ -72,7 +72,7 @@ def test_every_network_has_maps_of_the_image(name, layer, side):
     expected = model(image).detach()
     explainer = Explainer(model, image)
     maps = explainer.maps(image, [0, 1, 0], [1, 1, -1])
-    assert explainer.method.startswith(f"Grad-CAM at the layer {layer}, " if layer else "occlusion of 7 x 7 places")
+    assert explainer.method.startswith(f"Grad-CAM at the layer {layer}, " if layer else "occlusion by squares of ")
     assert maps.shape == (3, side, side)
     assert np.isfinite(maps).all()
     assert (maps >= 0).all()
@@ -148,13 +148,12 @@ def test_the_map_of_a_class_lies_where_its_evidence_is(build: Callable[[], nn.Mo
         assert found[quarter].sum() > 0.5 * found.sum()
 
 
-def test_occlusion_of_a_linear_network_gives_the_share_of_each_place():
+def test_occlusion_of_a_linear_network_gives_the_share_of_each_square():
     model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 14 * 14, 2))
     image = torch.randn(1, 3, 14, 14)
-    found = occlusion(model)(image, [1, 0])
+    found = occlusion(model, 2)(image, [1, 0])
     share = (model[1].weight.view(2, 3, 14, 14) * image).sum(dim=1, keepdim=True)  # (2, 1, 14, 14)
-    expected = F.avg_pool2d(share, 2, divisor_override=1)  # places of 2 x 2 pixels
-    assert found.shape == (2, 1, 7, 7)
+    expected = F.interpolate(F.avg_pool2d(share, 2, divisor_override=1), (14, 14))  # the sum of each square
     assert torch.allclose(found, expected.flip(0), atol=1e-5)
 
 

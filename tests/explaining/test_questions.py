@@ -54,7 +54,7 @@ def test_without_mistakes_the_least_sure_answer_about_a_label_is_explained():
 
 def test_an_image_of_unknown_class_is_compared_with_the_runner_up_and_a_label_with_its_opposite():
     assert ask_of_image(3, CLASSES, PROBABILITIES[0], has_labels=False) == Question(
-        3, "ant 70.0%", (Side(0, 1, "for ant: 70.0%"), Side(1, 1, "for bee: 20.0%"))
+        3, "ant: 70.0%", (Side(0, 1, "for ant: 70.0%"), Side(1, 1, "for bee: 20.0%"))
     )
     question = ask_of_image(0, ["ant"], np.array([0.25]), has_labels=True)
     assert question.sides == (Side(0, 1, "for ant: 25.0%"), Side(0, -1, "against ant: 75.0%"))

