@@ -28,10 +28,10 @@ from Resnet23.modeling import predict, train
 from Resnet23.modeling.checkpoint import load_checkpoint
 from Resnet23.modeling.device import choose_device
 
-BODY_RESOLUTION = 64  # pixels: twice what the body has seen, so that more of a photo is left
-BODY_HEAD = PhaseParams(epochs=12, learning_rate=1e-3, trainable="head", resolution=BODY_RESOLUTION)
-BODY_REST = PhaseParams(epochs=12, learning_rate=1e-3, rate_decay_by_depth=0.5, resolution=BODY_RESOLUTION)
-FROM_SCRATCH = PhaseParams(epochs=24, learning_rate=1e-3, resolution=BODY_RESOLUTION)
+BODY_RESOLUTION = 32  # pixels: what a body trained on CIFAR-10 has seen
+BODY_HEAD = PhaseParams(epochs=10, learning_rate=1e-3, trainable="head", resolution=BODY_RESOLUTION)
+BODY_REST = PhaseParams(epochs=10, learning_rate=1e-3, rate_decay_by_depth=0.5, resolution=BODY_RESOLUTION)
+FROM_SCRATCH = PhaseParams(epochs=20, learning_rate=1e-3, resolution=BODY_RESOLUTION)
 
 BodyOption = Annotated[Path, typer.Option("--body", metavar="FILE", help="A checkpoint of this project: the body.")]
 SeedsOption = Annotated[int, typer.Option(min=1, help="Trainings of each kind, with the seeds 0, 1, ...")]
