@@ -122,10 +122,9 @@ bench-heads: .venv/.dev-stamp  ## Measure heads on models/encoder: how fast they
 	@cd "$(FOLDER)" && PYTHONPATH="$(CURDIR)" python -m benchmarks.heads
 
 .PHONY: bench-transfer
-bench-transfer: BODY ?= models/resnet23_cifar.pth
+bench-transfer: BODY ?= $(if $(PRESET),../../)models/resnet23_cifar.pth
 bench-transfer: .venv/.dev-stamp  ## With PRESET=transfer-photos: measure what pretrained weights are worth (BODY=...: other ones)
-	@body=$$(realpath "$(BODY)") && $(IN_FOLDER) dvc repro features && \
-		PYTHONPATH="$(CURDIR)" python -m benchmarks.transfer --body "$$body"
+	@$(IN_FOLDER) dvc repro features && PYTHONPATH="$(CURDIR)" python -m benchmarks.transfer --body "$(BODY)"
 
 .PHONY: bench-architectures
 bench-architectures: .venv/.dev-stamp  ## Measure how long the presets of the published architectures take (some minutes)

@@ -1,6 +1,6 @@
 """Few photos: what weights from elsewhere are worth, and what training more than the classifier adds.
 
-    make bench-transfer PRESET=transfer-photos BODY=models/resnet23_cifar.pth
+    make bench-transfer PRESET=transfer-photos       (BODY=FILE, seen from runs/transfer-photos: another body)
 
 Five trainings, each with several seeds: the network of BODY, a checkpoint of this project, with random weights, with
 its own weights frozen, and fine-tuned; and the network of the parameters with its weights frozen, and fine-tuned. All
@@ -23,7 +23,7 @@ from Resnet23.arrays import INFO_FILE, read_features
 from Resnet23.command import DebugOption, ParamsOption, SetOption, run_command
 from Resnet23.config import DATA_DIR, FEATURES_DIR, METRICS_FILE, PARAMS_FILE, Params, PhaseParams, load_params
 from Resnet23.errors import InputError
-from Resnet23.files import printable
+from Resnet23.files import printable, sha256_file
 from Resnet23.modeling import predict, train
 from Resnet23.modeling.checkpoint import load_checkpoint
 from Resnet23.modeling.device import choose_device
@@ -50,12 +50,13 @@ def main(
         raise InputError(f"{printable(params_file)}: train.phases: found 1, expected the head's and at least one more")
     if not (FEATURES_DIR / INFO_FILE).exists():
         raise InputError(f"{FEATURES_DIR}: no images to train on; make them with `make features`")
-    record = describe_run("benchmarks.transfer")
+    record, kinds = describe_run("benchmarks.transfer"), variants(params, body.resolve())
     info = read_features().info
     record["data"] = {"dataset": info["dataset"], "counts": info["counts"]}
-    record["settings"] = {"body": body.as_posix(), "params": params.model_dump(), "seeds": list(range(seeds))}
+    record["settings"] = {"body": body.as_posix(), "body_sha256": sha256_file(body), "seeds": list(range(seeds))}
+    record["params"] = params.model_dump()
     record["trainings"] = {}
-    for name, variant in variants(params, body.resolve()).items():
+    for name, variant in kinds.items():
         record["trainings"][name] = measured = measure(variant, seeds)
         logger.info(result_line(name, measured))
     path = write_record("transfer", choose_device(params.train.device).type, record)
