@@ -6,9 +6,12 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
+from torch import nn
 
 from Resnet23.config import TrainParams
 from Resnet23.errors import InputError
+
+FEWEST_CHANNELS = 12  # for convolutions in channels_last; 4 and 8 crash, 12 and 16 do not
 
 
 def choose_device(setting: str) -> torch.device:
@@ -58,6 +61,22 @@ def gpu_name() -> str | None:
 def uses_compilation(params: TrainParams, device: torch.device) -> bool:
     """Whether torch.compile is worth its minute or two: auto says on a GPU."""
     return device.type == "cuda" if params.compile == "auto" else params.compile
+
+
+def without_crashes(params: TrainParams, model: nn.Module, device: torch.device) -> TrainParams:
+    """The same parameters, without channels_last where PyTorch 2.14 would die of it without a message.
+
+    Its oneDNN does on a CPU, in the backward pass of 1x1 convolutions with a stride that have 4 or 8 input channels,
+    as those of a ResNet of width 4 or 8, from images of 48 pixels on. Such networks gain nothing from the order.
+    """
+    strided = (
+        layer
+        for layer in model.modules()
+        if isinstance(layer, nn.Conv2d) and layer.kernel_size == (1, 1) and layer.stride != (1, 1)
+    )
+    if device.type != "cpu" or all(layer.in_channels >= FEWEST_CHANNELS for layer in strided):
+        return params
+    return params.model_copy(update={"channels_last": False})
 
 
 def seed_dropout(device: torch.device, *numbers: int) -> None:

@@ -24,7 +24,7 @@ from Resnet23.errors import Terminated
 from Resnet23.history import EpochRecord
 from Resnet23.interrupts import deferred_signals, dvc_process, has_ended
 from Resnet23.modeling.batches import Batch, BatchSource
-from Resnet23.modeling.device import create_accelerator, seed_dropout, uses_compilation
+from Resnet23.modeling.device import create_accelerator, seed_dropout, uses_compilation, without_crashes
 from Resnet23.modeling.evaluate import evaluate
 from Resnet23.modeling.losses import Task
 from Resnet23.modeling.meter import EpochMeter
@@ -96,6 +96,7 @@ class Training:
         self.accelerator, how = create_accelerator(params)
         self.processes, self.process = self.accelerator.num_processes, self.accelerator.process_index
         self.device = self.accelerator.device
+        params = without_crashes(params, model, self.device)
         self.data, self.val_data, self.task, self.params, self.seed = data, val_data, task, params, seed
         self.source = BatchSource(data, task, classes, params, seed, self.device, self.processes, self.process)
         self.phases = resolve_phases(params)

@@ -26,10 +26,10 @@ def params(**changes: Any) -> TrainParams:
     return TrainParams.model_validate(defaults | changes)
 
 
-def small_net(seed: int = 0, dropout: float = 0.0) -> nn.Module:
+def small_net(seed: int = 0, dropout: float = 0.0, width: int = 4) -> nn.Module:
     """A residual network with BatchNorm for 3 classes."""
     torch.manual_seed(seed)
-    return create_model("resnet10", num_classes=3, width=4, dropout=dropout, final_dropout=dropout)
+    return create_model("resnet10", num_classes=3, width=width, dropout=dropout, final_dropout=dropout)
 
 
 def plain_net(seed: int = 0) -> nn.Module:

@@ -5,7 +5,14 @@ import torch
 
 from Resnet23.config import TrainParams
 from Resnet23.errors import InputError
-from Resnet23.modeling.device import choose_device, choose_precision, create_accelerator, uses_compilation
+from Resnet23.modeling.device import (
+    choose_device,
+    choose_precision,
+    create_accelerator,
+    uses_compilation,
+    without_crashes,
+)
+from Resnet23.modeling.zoo import create_model
 
 CPU, GPU = torch.device("cpu"), torch.device("cuda")
 
@@ -92,3 +99,19 @@ def test_deterministic_kernels_are_asked_for_and_given_up_again(monkeypatch):
     for wanted in (True, False, True):
         create_accelerator(settings(deterministic=wanted))
         assert torch.are_deterministic_algorithms_enabled() == wanted
+
+
+@pytest.mark.parametrize(
+    ("name", "width", "device", "channels_last"),
+    [
+        ("resnet10", 4, CPU, False),
+        ("resnet23", 8, CPU, False),
+        ("resnet23", 16, CPU, True),
+        ("resnet10", 4, GPU, True),
+        ("mobilenet_v3_small", 64, CPU, True),  # has narrow 1x1 convolutions, but none with a stride
+    ],
+)
+def test_narrow_networks_keep_the_order_in_which_they_do_not_crash(name, width, device, channels_last):
+    model = create_model(name, num_classes=3, width=width)
+    assert without_crashes(settings(), model, device).channels_last is channels_last
+    assert without_crashes(settings(channels_last=False), model, device).channels_last is False

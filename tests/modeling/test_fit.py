@@ -256,7 +256,9 @@ def test_bf16_trains_where_the_hardware_has_it(squares):
 
 
 def test_the_memory_order_changes_rounding_only(squares):
-    last, first = (train(squares, optimizer="sgd", channels_last=setting) for setting in (True, False))
+    last, first = (
+        train(squares, model=small_net(width=16), optimizer="sgd", channels_last=setting) for setting in (True, False)
+    )
     assert last.state_dict["conv1.weight"].is_contiguous(memory_format=torch.channels_last)
     assert first.state_dict["conv1.weight"].is_contiguous()
     assert_close(first.state_dict, last.state_dict, tolerance=1e-4)
@@ -269,3 +271,9 @@ def test_a_compiled_network_learns_the_same_and_is_saved_as_a_plain_one(squares,
         train(squares, other_squares, plain_net(), optimizer="sgd", compile=setting) for setting in (False, True)
     )
     assert_close(compiled.state_dict, plain.state_dict)
+
+
+def test_a_narrow_network_trains_on_larger_images():
+    images = np.random.default_rng(0).integers(0, 256, (32, 64, 64, 3), np.uint8)
+    data = FeatureDataset(images, np.arange(32) % 3, (0.5,) * 3, (0.25,) * 3)
+    assert np.isfinite(train(data, epochs=1).history[0].train_loss), "or the process has died"
