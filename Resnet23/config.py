@@ -104,6 +104,7 @@ class ModelParams(Section):
     final_dropout: float = Field(0.2, ge=0, lt=1)
     pretrained: bool | str = False
     stem: Literal["published", "small"] = "published"
+    reuse_classifier: bool = True
 
 
 class ColorJitterParams(Section):

@@ -2,10 +2,12 @@
 
     make bench-transfer PRESET=transfer-photos       (BODY=FILE, seen from runs/transfer-photos: another body)
 
-Five trainings, each with several seeds: the network of BODY, a checkpoint of this project, with random weights, with
-its own weights frozen, and fine-tuned; and the network of the parameters with its weights frozen, and fine-tuned. All
-see the same photos, with the parameters' augmentation and optimizer. Nothing is chosen on the test photos: each
-training is judged by its last epoch. The record goes to reports/benchmarks/transfer-DEVICE.json.
+Eight trainings, each with several seeds. The network of BODY, a checkpoint of this project: with random weights, with
+its own weights frozen, and fine-tuned. The network of the parameters with its published weights: frozen below a new
+classifier, and fine-tuned; and the same with the published classifier where this knows all classes by name, which is
+also judged before any training. All see the same photos, with the parameters' augmentation and optimizer. Nothing is
+chosen on the test photos: each training is judged by its last epoch. The record goes to
+reports/benchmarks/transfer-DEVICE.json.
 """
 
 import json
@@ -31,6 +33,7 @@ from Resnet23.modeling.device import choose_device
 BODY_RESOLUTION = 32  # pixels: what a body trained on CIFAR-10 has seen
 BODY_HEAD = PhaseParams(epochs=10, learning_rate=1e-3, trainable="head", resolution=BODY_RESOLUTION)
 BODY_REST = PhaseParams(epochs=10, learning_rate=1e-3, rate_decay_by_depth=0.5, resolution=BODY_RESOLUTION)
+UNTOUCHED = PhaseParams(epochs=1, learning_rate=1e-12, trainable="head")  # one epoch that changes nothing
 FROM_SCRATCH = PhaseParams(epochs=20, learning_rate=1e-3, resolution=BODY_RESOLUTION)
 
 BodyOption = Annotated[Path, typer.Option("--body", metavar="FILE", help="A checkpoint of this project: the body.")]
@@ -66,13 +69,17 @@ def main(
 def variants(params: Params, body: Path) -> dict[str, Params]:
     """The parameters of each training, by its name in the record."""
     model, phases = load_checkpoint(body).model, params.train.phases
+    network = params.model.model_dump()
     ours = {**model, "pretrained": str(body)}
     return {
         "body_from_scratch": change(params, {**model, "pretrained": False}, [FROM_SCRATCH]),
         "body_frozen": change(params, ours, [BODY_HEAD]),
         "body_fine_tuned": change(params, ours, [BODY_HEAD, BODY_REST]),
-        "network_frozen": change(params, params.model.model_dump(), phases[:1]),
-        "network_fine_tuned": params,
+        "network_frozen": change(params, {**network, "reuse_classifier": False}, phases[:1]),
+        "network_fine_tuned": change(params, {**network, "reuse_classifier": False}, phases),
+        "classifier_untouched": change(params, network, [UNTOUCHED]),
+        "classifier_frozen": change(params, network, phases[:1]),
+        "classifier_fine_tuned": params,
     }
 
 

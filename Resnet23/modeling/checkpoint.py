@@ -11,12 +11,10 @@ from torch import Tensor, nn
 
 from Resnet23.errors import IntegrityError
 from Resnet23.files import atomic_write, printable
-from Resnet23.modeling.weightfiles import load_plain
+from Resnet23.modeling.weightfiles import FORMAT, VERSION, check_version, load_plain
 from Resnet23.modeling.zoo import create_model
 
 DEFAULT_THRESHOLD = 0.5  # of a label for which none has been chosen
-FORMAT = "resnet23-checkpoint"
-VERSION = 1
 CHECKPOINT = ("checkpoint", "train a model with `make train`")
 
 
@@ -83,12 +81,7 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     project or version, or holds anything but plain values and tensors.
     """
     content = load_plain(path, *CHECKPOINT)
-    found = (content.get("format"), content.get("version"))
-    if found != (FORMAT, VERSION):
-        raise IntegrityError(
-            f"{printable(path)}: found format {found[0]!r} version {found[1]!r}, expected {FORMAT!r} version {VERSION};"
-            " a bare state_dict loads with load_model(path, model=..., classes=...)"
-        )
+    check_version(content, path)
     try:
         fields = {name: content[name] for name in Checkpoint.__dataclass_fields__}
         fields["preprocessing"] = Preprocessing(**fields["preprocessing"])

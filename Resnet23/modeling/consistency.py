@@ -46,7 +46,8 @@ def _check_labels(features: Features, params: Params) -> None:
 
 def _check_network(features: Features, params: Params) -> None:
     """Build the network, try every phase's `trainable` on it, and let it see an image."""
-    model = create_model(num_classes=len(features.classes), **params.model.model_dump()).eval()
+    options = params.model.model_dump() | {"pretrained": False}  # the weights do not matter yet
+    model = create_model(num_classes=len(features.classes), **options).eval()
     for phase in params.train.phases:
         freeze(model, phase.trainable)
     default = network_preprocessing(features, params).image_size

@@ -2,7 +2,8 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
@@ -13,9 +14,9 @@ from torch import Tensor, nn
 from torchvision.models import WeightsEnum, get_model_weights
 
 from Resnet23.config import suggest
-from Resnet23.errors import InputError, IntegrityError, name_some
+from Resnet23.errors import InputError, IntegrityError
 from Resnet23.files import printable, sha256_file
-from Resnet23.modeling.weightfiles import load_plain
+from Resnet23.modeling.weightfiles import check_tensors, check_version, load_plain
 
 CLASSIFIER_STD = 0.01  # of a new classifier, as in our own networks
 FILE_SUFFIXES = (".pth", ".pt")
@@ -75,20 +76,33 @@ def file_weights(path: str, published: Weights | None) -> Weights:
     A checkpoint says how it wants its images; a state_dict is taken to want them as the `published` weights of the
     same network do. Raises InputError when there is no such file and IntegrityError when it cannot be read.
     """
+    stored = _read_file(path, Path(path).stat().st_mtime_ns if Path(path).is_file() else 0)
+    return replace(stored, input=stored.input or (published and published.input))
+
+
+@lru_cache(maxsize=1)  # it is asked for several times before a training
+def _read_file(path: str, changed_at: int) -> Weights:
+    """The weights in a file, which is read again when the time of its last change is another one."""
     content = load_plain(path, "file of weights", "model.pretrained expects true, a name of weights or such a file")
-    weights = content.get("state_dict", content)
-    wanted = content.get("preprocessing")
-    if wanted is None:
-        return Weights(printable(path), published and published.input, None, lambda: weights)
-    images = ImageInput(wanted["image_size"], tuple(wanted["mean"]), tuple(wanted["std"]), "bicubic")
-    return Weights(printable(path), images, None, lambda: weights, content.get("classes", ()))
+    if "format" not in content:
+        state_dict = check_tensors(content.get("state_dict", content), path)
+        return Weights(printable(path), None, None, lambda: state_dict)
+    check_version(content, path)
+    try:
+        state_dict, wanted = check_tensors(content["state_dict"], path), content["preprocessing"]
+        images = ImageInput(wanted["image_size"], tuple(wanted["mean"]), tuple(wanted["std"]), "bicubic")
+        return Weights(printable(path), images, None, lambda: state_dict, tuple(content["classes"]))
+    except (KeyError, TypeError) as error:
+        raise IntegrityError(
+            f"{printable(path)}: incomplete checkpoint ({error}); train again with `make train`"
+        ) from None
 
 
 def load_weights(model: nn.Module, weights: Weights, class_names: Sequence[str] = ()) -> None:
     """Load all weights but those of the classifier, the last layer, which `start_classifier` begins anew.
 
-    Classes that the weights know by one of `class_names` begin with their rows. Raises InputError when anything is
-    missing, too much, or of another shape.
+    Where the weights know all of `class_names`, it begins with their rows. Raises InputError when anything is missing,
+    too much, or of another shape.
     """
     classifier, stored = f"{classifier_name(model)}.", weights.load()
     own, given = (
@@ -103,34 +117,39 @@ def load_weights(model: nn.Module, weights: Weights, class_names: Sequence[str] 
                 f"{name}: found {found}, expected {expected}"
             )
     model.load_state_dict(given, strict=False)  # all but the classifier, as was just checked
-    rows = known_rows(class_names, weights.classes)
-    start_classifier(model.get_submodule(classifier[:-1]), stored, classifier, rows)
-    if rows:
-        names = name_some([class_names[own] for own in rows], 5)
-        logger.info(f"classifier: {names} begin with what {weights.name} knows of them")
+    start_classifier(model.get_submodule(classifier[:-1]), stored, classifier, known_rows(class_names, weights.classes))
 
 
 @torch.no_grad()
-def start_classifier(head: nn.Module, stored: Mapping[str, Tensor], prefix: str, rows: Mapping[int, int]) -> None:
-    """Let a classifier begin near zero, and in `rows`, own row -> stored row, as it is stored under `prefix`.
+def start_classifier(head: nn.Module, stored: Mapping[str, Tensor], prefix: str, rows: Sequence[int]) -> None:
+    """Let a classifier begin with `rows` of the one that is stored under `prefix`, or where there are none near zero.
 
     Some authors' first weights are so large for few classes that they need many epochs to be unlearnt.
     """
+    parameters = dict(head.named_parameters(recurse=False))
+    shapes = {name: stored[prefix + name].shape for name in parameters if prefix + name in stored}
+    if rows and all(
+        name in shapes and shapes[name][0] > max(rows) and shapes[name][1:] == parameter.shape[1:]
+        for name, parameter in parameters.items()
+    ):
+        for name, parameter in parameters.items():
+            parameter.copy_(stored[prefix + name][list(rows)])
+        logger.info("the weights know all classes by name: the classifier begins with what they know of them")
+        return
     nn.init.normal_(head.weight, std=CLASSIFIER_STD)
     if head.bias is not None:
         nn.init.zeros_(head.bias)
-    for name, parameter in head.named_parameters(recurse=False):
-        for own, known in rows.items():
-            parameter[own] = stored[prefix + name][known]
 
 
-def known_rows(class_names: Sequence[str], known: Sequence[str]) -> dict[int, int]:
-    """Which classes the weights know already: index in `class_names` -> index in `known`.
+def known_rows(class_names: Sequence[str], known: Sequence[str]) -> list[int]:
+    """The index in `known` of each class; none at all unless every one is there.
 
-    Names are equal in spite of upper case, underscores, hyphens and a plural's s: "Bees" is ImageNet's "bee".
+    With some rows of another size than the others a classifier learns worse than from nothing. Names are equal in spite
+    of upper case, underscores, hyphens and a plural's s: "Bees" is ImageNet's "bee".
     """
     rows = {_plain_name(name): row for row, name in reversed(list(enumerate(known)))}  # the first of equal names
-    return {own: rows[_plain_name(name)] for own, name in enumerate(class_names) if _plain_name(name) in rows}
+    found = [rows.get(_plain_name(name)) for name in class_names]
+    return [] if None in found or len(set(found)) < len(found) else found
 
 
 def _plain_name(name: str) -> str:

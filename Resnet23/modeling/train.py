@@ -150,7 +150,7 @@ def train(
         model, train_data, val_data, task, classes, params.train, params.seed, on_epoch, watch.on_gradients, resume
     )
     decision = fit_decision(features, params.train, result.validation)
-    checkpoint = _checkpoint(features, params, result, decision)
+    checkpoint = _checkpoint(features, params, how, result, decision)
     inspection = {"batch": batch, "labels": labels, "kernels": first_kernels(checkpoint.build_model())}
     if features.task == "multilabel" and val_data:
         inspection["val_mAP"] = np.array([record.val_mAP for record in result.history])  # by which the epoch was kept
@@ -209,12 +209,14 @@ def _open_run(features: Features, params: Params, resume: ResumeFile) -> Tracker
     return tracker
 
 
-def _checkpoint(features: Features, params: Params, result: FitResult, decision: Decision) -> Checkpoint:
+def _checkpoint(
+    features: Features, params: Params, how: Preprocessing, result: FitResult, decision: Decision
+) -> Checkpoint:
     return Checkpoint(
         state_dict=result.state_dict,
         model=params.model.model_dump(),
         classes=features.classes,
-        preprocessing=network_preprocessing(features, params),
+        preprocessing=how,
         decision=decision,
         task=features.task,
         params=params.model_dump(exclude={"predict", "plots", "tracking"}),

@@ -42,15 +42,16 @@ def create_model(
     final_dropout: float = 0.2,
     pretrained: bool | str = False,
     stem: str = "published",
+    reuse_classifier: bool = True,
     class_names: Sequence[str] = (),
 ) -> nn.Module:
     """Build a network by name; images (N, 3, H, W) -> logits (N, num_classes).
 
     The keywords are those of params.yaml's section `model`. `width`, `dropout` and `final_dropout` belong to our own
     networks; the others, built as their authors published them, ignore them. The weights are as `pretrained` says:
-    random, the default ones (true), others by name or from a file. The classifier's are always random, but for those
-    of `class_names` that the weights know. Raises InputError for unknown names and weights that do not fit,
-    IntegrityError for damaged ones.
+    random, the default ones (true), others by name or from a file. The classifier's are random all the same, unless
+    with `reuse_classifier` the weights know all of `class_names`. Raises InputError for unknown names and weights that
+    do not fit, IntegrityError for damaged ones.
     """
     check_model(name, pretrained, stem)
     architecture = find_architecture(name)
@@ -58,7 +59,7 @@ def create_model(
     if stem == "small":
         architecture.small_stem(model)
     if weights := find_weights(name, pretrained):
-        load_weights(model, weights, class_names)
+        load_weights(model, weights, class_names if reuse_classifier else ())
     return model
 
 

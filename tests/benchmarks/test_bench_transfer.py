@@ -43,6 +43,9 @@ def test_the_command_leaves_a_complete_record(transfer):
         "body_fine_tuned",
         "network_frozen",
         "network_fine_tuned",
+        "classifier_untouched",
+        "classifier_frozen",
+        "classifier_fine_tuned",
     ]
     for training in record["trainings"].values():
         assert training["test_accuracy"]["n"] == training["seconds"]["n"] == 2
@@ -64,9 +67,10 @@ def test_the_trainings_differ_in_network_weights_and_phases_only(transfer):
     }
     assert loaded == {"from_scratch": False, "frozen": True, "fine_tuned": True}
     assert {each.model.width for each in bodies.values()} == {MODEL["width"]}
-    assert [len(each.train.phases) for each in trainings.values()] == [1, 1, 2, 1, 2]
+    assert [len(each.train.phases) for each in trainings.values()] == [1, 1, 2, 1, 2, 1, 1, 2]
     assert trainings["body_frozen"].train.phases[0].trainable == "head"
-    assert trainings["network_fine_tuned"] == params
+    assert trainings["classifier_fine_tuned"] == params
+    assert not trainings["network_fine_tuned"].model.reuse_classifier
     same = {
         each.model_copy(
             update={"model": params.model, "train": each.train.model_copy(update={"phases": []})}

@@ -11,6 +11,7 @@ from torch import Tensor
 from torchvision.models import MobileNet_V3_Small_Weights, ResNet50_Weights, get_model
 
 from Resnet23.errors import InputError, IntegrityError
+from Resnet23.modeling import pretrained
 from Resnet23.modeling.checkpoint import load_model, save_checkpoint
 from Resnet23.modeling.pretrained import (
     Weights,
@@ -199,11 +200,13 @@ def test_weights_of_the_package_that_were_changed_are_refused(tmp_path, monkeypa
 @pytest.mark.parametrize(
     ("mine", "known", "rows"),
     [
-        (["Bees", "wasp", "ants"], ["ant", "bee", "cat"], {0: 1, 2: 0}),
-        (["tree_frog", "polar-bear "], ["polar bear", "tree frog"], {0: 1, 1: 0}),
-        (["crane"], ["dog", "crane", "crane"], {0: 1}),
-        (["glass", "s"], ["glass"], {0: 0}),
-        (["cat"], [], {}),
+        (["Bees", "ants"], ["ant", "bee", "cat"], [1, 0]),
+        (["tree_frog", "polar-bear "], ["polar bear", "tree frog"], [1, 0]),
+        (["crane"], ["dog", "crane", "crane"], [1]),
+        (["bees", "wasps"], ["ant", "bee"], []),  # a part is worse than nothing
+        (["bee", "bees"], ["ant", "bee"], []),
+        (["cat"], [], []),
+        ([], ["cat"], []),
     ],
 )
 def test_classes_are_known_by_their_names(mine, known, rows):
@@ -211,24 +214,59 @@ def test_classes_are_known_by_their_names(mine, known, rows):
 
 
 @pytest.mark.parametrize("name", ["torchvision/resnet18", "torchvision/squeezenet1_1", "efficientnet_lite0"])
-def test_classes_that_the_weights_know_begin_with_their_rows(name):
+def test_the_classifier_begins_with_what_the_weights_know_when_they_know_all_classes(name):
     pytest.importorskip("timm")
     torch.manual_seed(0)
     stored = create_model(name, num_classes=3).state_dict()
     weights = Weights("mine", None, None, lambda: stored, ["ant", "cat", "bee"])
-    model = create_model(name, num_classes=4)
-    load_weights(model, weights, ["bees", "wasp", "ants", "fly"])
-    classifier = classifier_name(model)
+    known, new = create_model(name, num_classes=2), create_model(name, num_classes=2)
+    load_weights(known, weights, ["bees", "ants"])
+    load_weights(new, weights, ["bees", "wasps"])
     for part in ("weight", "bias"):
-        own, given = model.state_dict()[f"{classifier}.{part}"], stored[f"{classifier}.{part}"]
-        assert torch.equal(own[[0, 2]], given[[2, 0]])
-        assert own[[1, 3]].abs().max() < 0.1
+        key = f"{classifier_name(known)}.{part}"
+        assert torch.equal(known.state_dict()[key], stored[key][[2, 0]])
+        assert new.state_dict()[key].abs().max() < 0.1
 
 
-def test_a_checkpoint_s_classes_are_known(body):
-    rows = find_weights("resnet10", body).classes
-    assert rows == small_checkpoint().classes
-    model = create_model("resnet10", **SMALL, pretrained=body, class_names=["fish", rows[0].upper()])
-    stored = small_checkpoint().state_dict["classifier.weight"]
-    assert torch.equal(model.classifier.weight[1], stored[0])
-    assert model.classifier.weight[0].abs().max() < 0.1 < stored.abs().max()
+def test_a_checkpoint_s_classes_are_known_unless_a_new_classifier_is_wanted(body):
+    known = find_weights("resnet10", body).classes
+    names, stored = [known[2], known[0].upper(), known[1]], small_checkpoint().state_dict["classifier.weight"]
+    reused = create_model("resnet10", **SMALL, pretrained=body, class_names=names)
+    assert torch.equal(reused.classifier.weight, stored[[2, 0, 1]])
+    new = create_model("resnet10", **SMALL, pretrained=body, class_names=names, reuse_classifier=False)
+    assert new.classifier.weight.abs().max() < 0.1 < stored.abs().max()
+
+
+def test_a_body_without_a_classifier_gets_a_new_one():
+    stored = {name: value for name, value in small_checkpoint().state_dict.items() if "classifier" not in name}
+    model = create_model("resnet10", **SMALL)
+    load_weights(model, Weights("mine", None, None, lambda: stored, ["a", "b", "c"]), ["a", "b", "c"])
+    assert torch.equal(model.conv1.weight, stored["conv1.weight"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"preprocessing": {"image_size": 8}}, "incomplete checkpoint"),
+        ({"preprocessing": []}, "incomplete checkpoint"),
+        ({"version": 99}, "found format 'resnet23-checkpoint' version 99"),
+        ({"state_dict": [1]}, "found list, expected a state_dict"),
+        ({"state_dict": {"conv1.weight": 1}}, "found int under 'conv1.weight', expected a tensor"),
+    ],
+)
+def test_a_damaged_checkpoint_is_no_body(changes, message, body):
+    torch.save(torch.load(body, weights_only=True) | changes, body)
+    with pytest.raises(IntegrityError, match=rf"body\.pth: .*{message}"):
+        create_model("resnet10", **SMALL, pretrained=body)
+
+
+def test_a_file_is_read_once_until_it_changes(body, monkeypatch):
+    reads = []
+    read = pretrained.load_plain
+    monkeypatch.setattr(pretrained, "load_plain", lambda *arguments: reads.append(1) or read(*arguments))
+    for _ in range(3):
+        create_model("resnet10", **SMALL, pretrained=body)
+    assert len(reads) == 1
+    save_checkpoint(body, small_checkpoint())
+    create_model("resnet10", **SMALL, pretrained=body)
+    assert len(reads) == 2
