@@ -51,7 +51,10 @@ train: .venv/.core-stamp  ## Train the network, or go on with an interrupted tra
 predict: .venv/.core-stamp  ## Evaluate it on the test images
 plots: .venv/.core-stamp  ## Draw the figures and the report page
 train predict plots:
-	@$(IN_FOLDER) $(if $(FRESH),RESNET23_FRESH=1 )dvc repro $@
+	@$(IN_FOLDER) $(if $(FRESH),$(TRAIN_AFRESH) && )dvc repro $@
+
+# Forced, as DVC sees no reason to train again when only a file of weights has changed.
+TRAIN_AFRESH = dvc repro features && RESNET23_FRESH=1 dvc repro --single-item --force train
 
 .PHONY: repro
 repro: .venv/.core-stamp  ## Run all stages that are not up to date

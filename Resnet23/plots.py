@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 from loguru import logger
 from matplotlib.figure import Figure
 
@@ -49,7 +50,7 @@ def _draws(results: Results, params: PlotsParams) -> Draws:
         "calibration": lambda theme: plot_calibration(predictions, validation, theme),
         "mistakes": lambda theme: plot_mistakes(predictions, results.features.test.images, params.examples, theme),
         "samples": lambda theme: plot_samples(inspection, predictions.classes, params.examples, theme),
-        "filters": lambda theme: plot_filters(inspection.kernels, theme),
+        **_filters(inspection.kernels),
     }
 
 
@@ -67,8 +68,13 @@ def _multilabel_draws(results: Results, params: PlotsParams) -> Draws:
         "co_occurrence": lambda theme: plot_co_occurrence(predictions, theme),
         "mistakes": lambda theme: plot_multilabel_mistakes(predictions, images, params.examples, theme),
         "samples": lambda theme: plot_multilabel_samples(inspection, predictions.classes, params.examples, theme),
-        "filters": lambda theme: plot_filters(inspection.kernels, theme),
+        **_filters(inspection.kernels),
     }
+
+
+def _filters(kernels: np.ndarray) -> Draws:
+    """The figure of the first convolution, which some networks do not have."""
+    return {"filters": lambda theme: plot_filters(kernels, theme)} if len(kernels) else {}
 
 
 def main(

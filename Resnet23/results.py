@@ -52,7 +52,7 @@ class Inspection:
 
     batch: np.ndarray  # (N, H, W, 3) uint8, augmented training images as the network saw them
     labels: np.ndarray  # (N,) int64, or (N, C) of 0 and 1
-    kernels: np.ndarray  # (K, 3, h, w) float32, of the first layer
+    kernels: np.ndarray  # (K, 3, h, w) float32, of the first layer; K is 0 unless that is a convolution
     val_mAP: np.ndarray | None = None  # (epochs,), multi-label only: by which the epoch was chosen
 
 

@@ -1,5 +1,6 @@
 """params.yaml: what is accepted, and how a wrong one is refused."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,7 @@ def test_every_preset_is_valid_and_says_its_command_cost_and_result(file, reposi
     header = [line for line in file.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
     for word in ("Command:", "Cost:", "Expected:"):
         assert any(word in line for line in header), f"{file.name}: its header has no line {word}"
+    assert not re.search(r"\b(COST|EXPECTED)\b", "\n".join(header)), f"{file.name}: its header has a placeholder"
 
 
 def test_all_errors_are_reported_at_once_with_the_nearest_key(params_file):

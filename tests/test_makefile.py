@@ -91,6 +91,13 @@ def test_a_stage_runs_here_or_in_a_presets_own_folder(stage, installed):
     assert f'cd "runs/digits" && dvc repro {stage}' in commands
 
 
+@pytest.mark.parametrize("stage", ["train", "predict", "plots"])
+def test_a_training_afresh_is_forced_before_the_stages_that_follow(stage, installed):
+    afresh = "dvc repro features && RESNET23_FRESH=1 dvc repro --single-item --force train && dvc repro"
+    assert recipe(installed, stage, "FRESH=1").strip() == f"{afresh} {stage}"
+    assert f'cd "runs/digits" && {afresh} {stage}' in recipe(installed, stage, "FRESH=1", "PRESET=digits")
+
+
 def test_features_can_be_forced(installed):
     assert "dvc repro --single-item --force features" in recipe(installed, "features", "FORCE=1")
 

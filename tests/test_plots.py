@@ -18,6 +18,7 @@ from Resnet23.figures.galleries import most_confident_mistakes, plot_filters
 from Resnet23.history import best_epoch, read_history
 from Resnet23.plots import draw_pictures, main, plot_learning_curve
 from Resnet23.predictions import Predictions
+from Resnet23.report import EXPLANATIONS
 from Resnet23.results import read_results
 
 NAMES = [
@@ -151,6 +152,16 @@ def test_a_faultless_network_can_be_drawn(tmp_path, monkeypatch):
 def test_dead_filters_are_counted():
     kernels = np.ones((4, 3, 3, 3), dtype=np.float32) * np.array([1, 0.5, 0.01, 0]).reshape(4, 1, 1, 1)
     assert "2 of 4 filters are in use" in plot_filters(kernels).get_suptitle()
+
+
+def test_without_filters_the_page_has_no_figure_of_them(project):
+    write_results(project, class_names(3))
+    with np.load("models/inspection.npz") as arrays:
+        np.savez("models/inspection.npz", **{**arrays, "kernels": np.empty((0, 3, 1, 1), dtype=np.float32)})
+    main(assignments=["tracking.enabled=false"])
+    figures = [path.stem for path in (project / "reports/figures").iterdir()]
+    assert sorted(figures) == sorted(name for name in NAMES if name != "filters")
+    assert EXPLANATIONS["filters"] not in (project / "reports/index.html").read_text(encoding="utf-8")
 
 
 def test_the_interval_is_wilsons():

@@ -34,20 +34,32 @@ def import_timm() -> ModuleType:
 
 
 def timm_names() -> list[str]:
-    """The networks that timm knows; none when it is not installed."""
+    """The networks of timm's with one classifier; none when it is not installed."""
     try:
-        return import_timm().list_models()
+        return [name for name in import_timm().list_models() if len(_classifiers(name)) <= 1]
     except InputError:
         return []
 
 
 def check_timm_name(name: str) -> None:
-    """Raise InputError when timm is missing or has no network of that name."""
+    """Raise InputError unless timm is there and has a network of that name, with one classifier.
+
+    After a dot the name may say which weights belong to it.
+    """
     timm = import_timm()
+    row, _, tag = name.partition(".")
     if not timm.is_model(name):
         nearest = difflib.get_close_matches(name, timm.list_models(), n=1)
         hint = f"did you mean timm/{nearest[0]}?" if nearest else "timm.list_models() names them"
         raise InputError(f"model.name: found 'timm/{name}', which is no known model; {hint}")
+    if tag and tag not in (tags := _tags(row)):
+        known = [f"timm/{row}.{each}" for each in tags] or [f"timm/{row}"]
+        raise InputError(f"model.name: found 'timm/{name}', which is no known model; {suggest(f'timm/{name}', known)}")
+    if len(classifiers := _classifiers(row)) > 1:
+        raise InputError(
+            f"model.name: found 'timm/{name}', which has {len(classifiers)} classifiers ({', '.join(classifiers)}); "
+            "expected a network with one"
+        )
 
 
 def timm_image_size(name: str) -> int:
@@ -67,7 +79,7 @@ def timm_weights(network: str, name: str | None = None) -> Weights:
     they are downloaded to unless they are there. Raises InputError for an unknown name, and when there are none.
     """
     timm, row = import_timm(), network.partition(".")[0]
-    names = [each.partition(".")[2] for each in timm.list_pretrained(f"{row}.*")]
+    names = _tags(row)
     if not names:
         raise InputError(f"model.pretrained: timm publishes no weights of {row}; set it to false, or to a file's path")
     if name is not None and name not in names:
@@ -76,6 +88,17 @@ def timm_weights(network: str, name: str | None = None) -> Weights:
     config = timm.get_pretrained_cfg(full_name)
     wanted = ImageInput(config.input_size[1], tuple(config.mean), tuple(config.std), config.interpolation)
     return Weights(config.tag, wanted, None, lambda: _from_hub(full_name, config.hf_hub_id))
+
+
+def _tags(row: str) -> list[str]:
+    """The names of the weights that timm publishes for a network."""
+    return [name.partition(".")[2] for name in import_timm().list_pretrained(f"{row}.*")]
+
+
+def _classifiers(row: str) -> tuple[str, ...]:
+    """The names of a network's last layers; networks made for distillation have two or more."""
+    found = import_timm().get_pretrained_cfg_value(row, "classifier")
+    return tuple(found) if isinstance(found, list | tuple) else (found,)
 
 
 def lite0_weights(name: str | None = None) -> Weights:

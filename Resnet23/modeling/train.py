@@ -193,9 +193,11 @@ def first_batch(source: BatchSource) -> tuple[np.ndarray, np.ndarray]:
 
 
 def first_kernels(model: nn.Module) -> np.ndarray:
-    """The weights of the first convolution, (K, 3, h, w)."""
-    convolution = next(module for module in model.modules() if isinstance(module, nn.Conv2d))
-    return convolution.weight.detach().float().cpu().numpy()
+    """The weights of the first convolution, (K, 3, h, w); K is 0 when no convolution sees the image's colours."""
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d) and module.weight.shape[1] == 3:
+            return module.weight.detach().float().cpu().numpy()
+    return np.empty((0, 3, 1, 1), dtype=np.float32)
 
 
 def _open_run(features: Features, params: Params, resume: ResumeFile) -> Tracker:

@@ -83,9 +83,10 @@ def find_weights(name: str, pretrained: bool | str) -> Weights | None:
     if is_file_name(pretrained):
         return file_weights(pretrained, published and published(None))
     if published is None:
+        found = "true" if pretrained is True else repr(pretrained)
         raise InputError(
-            f"model.pretrained: found {pretrained}, but {name} has no published weights; expected false, or the path "
-            "of a checkpoint (.pth)"
+            f"model.pretrained: found {found}, but {name} has no published weights; expected false, or the path of a "
+            "checkpoint (.pth)"
         )
     return published(None if pretrained is True else pretrained)
 

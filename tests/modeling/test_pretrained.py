@@ -104,7 +104,11 @@ def test_timm_s_weights_without_a_network(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "pretrained", "message"),
     [
-        ("resnet23", True, "resnet23 has no published weights; expected false, or the path of a checkpoint"),
+        (
+            "resnet23",
+            True,
+            "found true, but resnet23 has no published weights; expected false, or the path of",
+        ),
         ("resnet50", "IMAGENET1K_V3", r"no weights of resnet50; did you mean IMAGENET1K_V\d\?"),
         ("efficientnet_lite0", "advprop", "no weights of efficientnet_lite0; known: IMAGENET1K_V1"),
         ("timm/resnet50", "a1_in1", r"no weights of timm/resnet50; did you mean a1_in1k\?"),

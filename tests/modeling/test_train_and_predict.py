@@ -12,6 +12,7 @@ import torch
 from PIL import Image
 from small_features import make_features
 from small_project import SHRUNK
+from torch import Tensor, nn
 
 from Resnet23 import features as features_stage
 from Resnet23.arrays import Features, read_features
@@ -20,9 +21,11 @@ from Resnet23.datadownload import main as datadownload
 from Resnet23.dataset import get_default_transform
 from Resnet23.errors import InputError
 from Resnet23.modeling import predict, train
+from Resnet23.modeling.architectures import ARCHITECTURES, Architecture
 from Resnet23.modeling.checkpoint import load_checkpoint, save_checkpoint
 from Resnet23.modeling.inference import Classifier, predict_files
 from Resnet23.predictions import read_predictions
+from Resnet23.results import read_inspection
 
 CPU = torch.device("cpu")
 
@@ -71,6 +74,32 @@ def test_training_leaves_what_later_stages_need(trained, params):
     assert (inspection["batch"].shape, inspection["batch"].dtype) == ((32, 8, 8, 3), np.uint8)
     assert inspection["kernels"].shape == (4, 3, 3, 3)
     assert np.array_equal(inspection["kernels"], checkpoint.state_dict["conv1.weight"])
+
+
+class NoConvolution(nn.Module):
+    """A network that looks at all pixels at once."""
+
+    def __init__(self, classes: int, **_: object) -> None:
+        super().__init__()
+        self.classifier = nn.Linear(3 * 8 * 8, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.classifier(images.flatten(1))
+
+
+class OtherChannels(nn.Sequential):
+    """A network whose convolution sees pixels rearranged to 12 channels."""
+
+    def __init__(self, classes: int, **_: object) -> None:
+        super().__init__(nn.PixelUnshuffle(2), nn.Conv2d(12, 4, 1), nn.Flatten(), nn.Linear(4 * 4 * 4, classes))
+
+
+@pytest.mark.parametrize("network", [NoConvolution, OtherChannels])
+def test_a_network_without_a_convolution_of_colours_leaves_no_kernels(network, params, monkeypatch):
+    monkeypatch.setitem(ARCHITECTURES, "resnet23", Architecture(network, image_size=8))
+    train.save(train.train(read_features(), params))
+    assert len(load_checkpoint(CHECKPOINT_FILE).classes) == 10
+    assert read_inspection(INSPECTION_FILE).kernels.shape == (0, 3, 1, 1)
 
 
 def test_prediction_repeats_what_training_said_of_the_validation_images(trained):

@@ -149,6 +149,13 @@ def test_the_rows_of_the_table_agree_with_what_was_published(name):
     assert 60 < float(row["top-1"]) < 90
 
 
+@pytest.mark.parametrize("name", ["resnet10", "regnet_y_400mf", "mobilenet_v3_small"])
+def test_sizes_need_no_network_in_memory(name, monkeypatch):
+    monkeypatch.setattr(zoo_table, "images_per_second", lambda model, image_size: 1.0)
+    *real, best_for = zoo_table.describe(name, measure=True)
+    assert [*zoo_table.describe(name, measure=False)] == [*real[:-1], "-", best_for]
+
+
 def test_the_table_names_every_row_and_measures_when_asked(monkeypatch, capsys):
     few = {name: ARCHITECTURES[name] for name in ("resnet10", "mobilenet_v3_small")}
     monkeypatch.setattr(zoo_table, "ARCHITECTURES", few)
