@@ -94,7 +94,8 @@ def count_images(targets: np.ndarray, classes: int) -> np.ndarray:
 def split_validation(targets: np.ndarray, classes: Sequence[str], fraction: float, seed: int) -> np.ndarray:
     """The sorted rows to hold out: about `fraction` of each class, drawn from `seed`; none for 0.
 
-    Raises InputError naming a class that is too small to have an image on both sides.
+    With targets (N, C), labels, one that is too rare is named in a warning. Raises InputError naming a class that is
+    too small to have an image on both sides.
     """
     if fraction == 0:
         return np.empty(0, np.int64)
@@ -105,8 +106,10 @@ def split_validation(targets: np.ndarray, classes: Sequence[str], fraction: floa
         short = np.minimum(held_counts, counts - held_counts) == 0
     except ValueError:  # a class of one image, or fewer images on one side than there are classes
         short = counts == counts.min()
-    if short.any():
-        found = name_some(f"{classes[index]} ({counts[index]})" for index in np.flatnonzero(short))
+    found = name_some(f"{classes[index]} ({counts[index]})" for index in np.flatnonzero(short))
+    if targets.ndim == 2 and len(held_out) and short.any():
+        logger.warning(f"features.val_fraction {fraction}: labels without an image to validate on: {found}")
+    elif short.any():
         raise InputError(
             f"features.val_fraction {fraction}: too few training images to hold out some of each class: {found}; "
             "add images, or set it to 0 to train on all"

@@ -2,10 +2,10 @@
 
     make bench-transfer PRESET=transfer-photos       (BODY=FILE, seen from runs/transfer-photos: another body)
 
-Eight trainings, each with several seeds. The network of BODY, a checkpoint of this project: with random weights, with
+Nine trainings, each with several seeds. The network of BODY, a checkpoint of this project: with random weights, with
 its own weights frozen, and fine-tuned. The network of the parameters with its published weights: frozen below a new
 classifier, and fine-tuned; and the same with the published classifier where this knows all classes by name, which is
-also judged before any training. All see the same photos, with the parameters' augmentation and optimizer. Nothing is
+also judged before any training, and after one at a low rate. All see the same photos, with the parameters' augmentation and optimizer. Nothing is
 chosen on the test photos: each training is judged by its last epoch. The record goes to
 reports/benchmarks/transfer-DEVICE.json.
 """
@@ -33,6 +33,7 @@ from Resnet23.modeling.device import choose_device
 BODY_RESOLUTION = 32  # pixels: what a body trained on CIFAR-10 has seen
 BODY_HEAD = PhaseParams(epochs=10, learning_rate=1e-3, trainable="head", resolution=BODY_RESOLUTION)
 BODY_REST = PhaseParams(epochs=10, learning_rate=1e-3, rate_decay_by_depth=0.5, resolution=BODY_RESOLUTION)
+GENTLY = 1e-4  # learning rate of a classifier that knows the classes already
 UNTOUCHED = PhaseParams(epochs=1, learning_rate=1e-12, trainable="head")  # one epoch that changes nothing
 FROM_SCRATCH = PhaseParams(epochs=20, learning_rate=1e-3, resolution=BODY_RESOLUTION)
 
@@ -78,6 +79,7 @@ def variants(params: Params, body: Path) -> dict[str, Params]:
         "network_frozen": change(params, {**network, "reuse_classifier": False}, phases[:1]),
         "network_fine_tuned": change(params, {**network, "reuse_classifier": False}, phases),
         "classifier_untouched": change(params, network, [UNTOUCHED]),
+        "classifier_gently": change(params, network, [phases[0].model_copy(update={"learning_rate": GENTLY})]),
         "classifier_frozen": change(params, network, phases[:1]),
         "classifier_fine_tuned": params,
     }

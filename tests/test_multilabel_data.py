@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from loguru import logger
 from PIL import Image
 
 from Resnet23 import features as features_stage
@@ -139,8 +140,12 @@ def test_a_label_too_rare_to_hold_some_out_is_named(photos):
     table = photos / "labels.csv"
     table.write_text(table.read_text().replace("photo-0.png,ant,", "photo-0.png,ant|moth,"))
     download()
-    with pytest.raises(InputError, match=r"too few training images to hold out some of each class: moth \(1\)"):
-        features_of()
+    lines: list[str] = []
+    sink = logger.add(lines.append, level="WARNING", format="{message}")
+    features = features_of()
+    logger.remove(sink)
+    assert lines[-1] == "features.val_fraction 0.25: labels without an image to validate on: moth (1)\n"
+    assert features.train.targets[features.train_indices, features.classes.index("moth")].sum() == 1
     assert features_of(val_fraction=0.0).info["class_counts"]["train"]["moth"] == 1
 
 

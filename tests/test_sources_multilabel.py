@@ -162,7 +162,11 @@ REFUSED = {
     "no name": (["file,labels", ",a"], "line 2: no file"),
     "lengths": (["file,labels", "1.png,a", "2.png,a,b", "3.png"], "expected 2 values .*: line 3 has 3, line 4 has 1"),
     "columns": (["image,labels", "1.png,a"], "found the columns 'image', 'labels'; expected file,labels or file and"),
-    "semicolons": (["file;labels", "1.png;a"], "found the columns 'file;labels'; expected"),
+    "semicolons": (["file;labels", "1.png;a"], "found the columns 'file;labels'; expected separated by commas, file"),
+    "commas in a cell": (
+        ["file,labels", '1.png,"a, b"', "2.png,a;b"],
+        "line 2: labels: found 'a, b', .* line 3: labels",
+    ),
     "twice": (["file,a,a", "1.png,1,1"], "found the columns 'file', 'a', 'a'"),
     "a bar": (["file,a|b", "1.png,1"], r"found the columns 'file', 'a\|b'"),
     "no column": (["file", "1.png"], "found the columns 'file'"),
@@ -217,6 +221,24 @@ def test_names_may_hold_anything(tmp_path, log):
     examples = load(DataParams(dataset="multilabel", source=str(root)), 0)
     assert labels(examples) == {"a b.png": ("x", "é"), "ü\n1.png": ("x",), "c,d.png": ("é",), "e\\xff.png": ("x",)}
     assert all(example.image.is_file() for example in examples)
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        ("file,labels\n1.png,äpfel\n".encode("cp1252"), 2),
+        ("file,äpfel\n1.png,1\n".encode("cp1252"), 1),
+        ("file,labels\n1.png,a\n".encode("utf-16"), 1),
+    ],
+)
+def test_another_encoding_is_refused(root, content, line):
+    (root / "labels.csv").write_bytes(content)
+    with pytest.raises(InputError, match=rf"labels\.csv: line {line} is not UTF-8; save the table as CSV UTF-8"):
+        load(DataParams(dataset="multilabel", source=str(root)), 0)
+
+
+def test_equal_labels_in_two_forms_of_unicode_are_one(root):
+    assert labels(read(root, "file,labels", "1.png,é", "2.png,e\u0301")) == {"1.png": ("é",), "2.png": ("é",)}
 
 
 def test_the_photos_of_fruits(log):

@@ -74,10 +74,14 @@ def _smoothed(logits: Tensor, targets: Tensor, label_smoothing: float) -> Tensor
 def _binary_cross_entropy(
     logits: Tensor, targets: Tensor, label_smoothing: float, positive_weights: Tensor | None = None
 ) -> Tensor:
-    """The mean over the classes, each of which is a question of its own; a yes counts `positive_weights` (C,) times."""
-    smoothed = _smoothed(logits, targets, label_smoothing)
-    weights = None if positive_weights is None else positive_weights.to(logits, non_blocking=True)
-    return F.binary_cross_entropy_with_logits(logits, smoothed, pos_weight=weights, reduction="none").mean(dim=1)
+    """The mean over the classes, each of which is a question of its own; a yes counts `positive_weights` (C,) times.
+
+    Not by pos_weight of PyTorch's function, which would weight the share of a yes that smoothing gives to a no.
+    """
+    losses = F.binary_cross_entropy_with_logits(logits, _smoothed(logits, targets, label_smoothing), reduction="none")
+    if positive_weights is not None:
+        losses = losses * (1 + targets * (positive_weights.to(logits, non_blocking=True) - 1))
+    return losses.mean(dim=1)
 
 
 def _sigmoid_focal(logits: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:

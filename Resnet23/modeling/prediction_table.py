@@ -123,7 +123,8 @@ def _line(row: dict[str, Any]) -> str:
         return f"{file}  error: {row['error']}"
     if "labels" in row:
         below = {name: share for name, share in row["top5"].items() if name not in row["labels"]}
-        return f"{file}  {_listing(row['labels']) or 'no label'}  ({_listing(below)})"
+        others = f"  ({_listing(below)})" if below else ""
+        return f"{file}  {_listing(row['labels']) or 'no label'}{others}"
     return f"{file}  {row['class']}  {row['confidence']:.1%}  ({_listing(row['top5'])})"
 
 

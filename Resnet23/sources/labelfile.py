@@ -12,6 +12,7 @@ import csv
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from unicodedata import normalize
 
 from loguru import logger
 
@@ -21,6 +22,7 @@ from Resnet23.labels import LABEL_SEPARATOR
 
 FILE, LABELS, SPLIT = "file", "labels", "split"
 FORMS = f"expected {FILE},{LABELS} or {FILE} and one column of 0 and 1 for each label"
+WRONG_SEPARATORS = ",;"
 MARKS = {"0": False, "1": True}
 
 Record = tuple[int, Mapping[str, str]]  # number of its line, values by column
@@ -53,7 +55,7 @@ def read_labels(path: Path) -> list[LabelledFile]:
             labels = {name for name in label_columns if MARKS[values[name].strip()]}
         else:
             parts = values[LABELS].split(LABEL_SEPARATOR if has_separator else None)
-            labels = {part.strip() for part in parts} - {""}
+            labels = {normalize("NFC", part.strip()) for part in parts} - {""}
         name = PurePosixPath(values[FILE]).as_posix()  # "./1.jpg" is 1.jpg
         files.append(LabelledFile(name, tuple(sorted(labels)), values.get(SPLIT), line))
     if unused := sorted(set(label_columns) - {label for file in files for label in file.labels}):
@@ -69,16 +71,31 @@ def _read_records(path: Path) -> tuple[list[str], list[Record]]:
         # Bytes that are not UTF-8 pass through, as they do in names of files, and become printable.
         with open(path, encoding="utf-8-sig", errors="surrogateescape", newline="") as file:
             reader = csv.reader(file, strict=True)
-            columns = [printable(name).strip() for name in next(reader, [])]
-            lines = [(reader.line_num, [printable(value) for value in line]) for line in reader if line]
+            raw_lines = [(reader.line_num, line) for line in reader if line]
     except FileNotFoundError:
         raise InputError(f"{printable(path)}: no such file; {FORMS}") from None
     except (OSError, csv.Error) as error:
         raise InputError(f"{printable(path)}: cannot be read as CSV ({error}); {FORMS}") from None
+    _check_encoding(path, raw_lines)
+    (_, first), *lines = [(number, [printable(value) for value in line]) for number, line in raw_lines] or [(1, [])]
+    columns = [normalize("NFC", name.strip()) for name in first]
     wrong = [f"line {number} has {len(line)}" for number, line in lines if len(line) != len(columns)]
     if wrong:
         raise InputError(f"{printable(path)}: expected {len(columns)} values as in the first line: {name_some(wrong)}")
     return columns, [(number, dict(zip(columns, line, strict=True))) for number, line in lines]
+
+
+def _check_encoding(path: Path, lines: Sequence[tuple[int, Sequence[str]]]) -> None:
+    """Raise InputError for text that is no UTF-8, as spreadsheets write it; names of files may hold any bytes."""
+    for number, line in lines:
+        for column, value in enumerate(line):
+            is_file_name = number > 1 and lines[0][1][column : column + 1] == [FILE]
+            if "\0" in value or (not is_file_name and not value.isascii() and not _is_unicode(value)):
+                raise InputError(f"{printable(path)}: line {number} is not UTF-8; save the table as CSV UTF-8")
+
+
+def _is_unicode(text: str) -> bool:
+    return not any("\udc80" <= character <= "\udcff" for character in text)
 
 
 def _label_columns(path: Path, columns: Sequence[str]) -> list[str]:
@@ -87,7 +104,11 @@ def _label_columns(path: Path, columns: Sequence[str]) -> list[str]:
     label_columns = [] if others == [LABELS] else others
     is_wrong = FILE not in columns or not others or len(set(columns)) < len(columns) or LABELS in label_columns
     if is_wrong or any(not name or LABEL_SEPARATOR in name for name in label_columns):
-        raise InputError(f"{printable(path)}: found the columns {', '.join(map(repr, columns)) or 'none'}; {FORMS}")
+        hint = "separated by commas, " if len(columns) == 1 and set(columns[0]) & set(";\t") else ""
+        found = ", ".join(map(repr, columns)) or "none"
+        raise InputError(
+            f"{printable(path)}: found the columns {found}; {FORMS.replace('expected ', f'expected {hint}')}"
+        )
     return label_columns
 
 
@@ -100,6 +121,8 @@ def _problems(records: Sequence[Record], label_columns: Sequence[str]) -> Iterat
             yield f"line {line}: no file"
         if values.get(SPLIT, "train") not in ("train", "test"):
             yield f"line {line}: {SPLIT}: found {values[SPLIT]!r}, expected train or test"
+        if not label_columns and set(values[LABELS]) & set(WRONG_SEPARATORS):
+            yield f"line {line}: {LABELS}: found {values[LABELS]!r}, expected a space or | between labels"
         for name in label_columns:
             if values[name].strip() not in MARKS:
                 yield f"line {line}: {name}: found {values[name]!r}, expected 0 or 1"

@@ -44,6 +44,7 @@ def test_the_command_leaves_a_complete_record(transfer):
         "network_frozen",
         "network_fine_tuned",
         "classifier_untouched",
+        "classifier_gently",
         "classifier_frozen",
         "classifier_fine_tuned",
     ]
@@ -67,7 +68,7 @@ def test_the_trainings_differ_in_network_weights_and_phases_only(transfer):
     }
     assert loaded == {"from_scratch": False, "frozen": True, "fine_tuned": True}
     assert {each.model.width for each in bodies.values()} == {MODEL["width"]}
-    assert [len(each.train.phases) for each in trainings.values()] == [1, 1, 2, 1, 2, 1, 1, 2]
+    assert [len(each.train.phases) for each in trainings.values()] == [1, 1, 2, 1, 2, 1, 1, 1, 2]
     assert trainings["body_frozen"].train.phases[0].trainable == "head"
     assert trainings["classifier_fine_tuned"] == params
     assert not trainings["network_fine_tuned"].model.reuse_classifier
