@@ -5,8 +5,8 @@
 Nine trainings, each with several seeds. The network of BODY, a checkpoint of this project: with random weights, with
 its own weights frozen, and fine-tuned. The network of the parameters with its published weights: frozen below a new
 classifier, and fine-tuned; and the same with the published classifier where this knows all classes by name, which is
-also judged before any training, and after one at a low rate. All see the same photos, with the parameters' augmentation and optimizer. Nothing is
-chosen on the test photos: each training is judged by its last epoch. The record goes to
+also judged before any training, and after one at a low rate. All see the same photos, with the parameters' augmentation
+and optimizer. Nothing is chosen on the test photos: each training is judged by its last epoch. The record goes to
 reports/benchmarks/transfer-DEVICE.json.
 """
 

@@ -261,9 +261,10 @@ def _metrics(record: EpochRecord) -> dict[str, float]:
 def _line(record: EpochRecord, params: Params) -> str:
     """An epoch in one line."""
     epochs = resolve_phases(params.train)[-1].last
-    line = f"epoch {record.epoch}/{epochs}: training loss {record.train_loss:.3f}, accuracy {record.train_accuracy:.1%}"
+    right = "accuracy" if record.val_mAP is None else "every label right on"
+    line = f"epoch {record.epoch}/{epochs}: training loss {record.train_loss:.3f}, {right} {record.train_accuracy:.1%}"
     if record.val_loss is not None:
-        line += f"; validation loss {record.val_loss:.3f}, accuracy {record.val_accuracy:.1%}"
+        line += f"; validation loss {record.val_loss:.3f}, {right} {record.val_accuracy:.1%}"
         line += "" if record.val_mAP is None else f", mAP {record.val_mAP:.3f}"
     return f"{line}; {record.images_per_second:.0f} images/s"
 
