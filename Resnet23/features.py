@@ -94,8 +94,8 @@ def count_images(targets: np.ndarray, classes: int) -> np.ndarray:
 def split_validation(targets: np.ndarray, classes: Sequence[str], fraction: float, seed: int) -> np.ndarray:
     """The sorted rows to hold out: about `fraction` of each class, drawn from `seed`; none for 0.
 
-    With targets (N, C), labels, one that is too rare is named in a warning. Raises InputError naming a class that is
-    too small to have an image on both sides.
+    Of labels (targets (N, C)) those with no image to hold out are named in a warning. Raises InputError naming a class
+    that is too small to have an image on both sides, and when of no label an image can be held out.
     """
     if fraction == 0:
         return np.empty(0, np.int64)
@@ -107,12 +107,16 @@ def split_validation(targets: np.ndarray, classes: Sequence[str], fraction: floa
     except ValueError:  # a class of one image, or fewer images on one side than there are classes
         short = counts == counts.min()
     found = name_some(f"{classes[index]} ({counts[index]})" for index in np.flatnonzero(short))
-    if targets.ndim == 2 and len(held_out) and short.any():
-        logger.warning(f"features.val_fraction {fraction}: labels without an image to validate on: {found}")
+    if targets.ndim == 2 and short.any() and not short.all():
+        logger.warning(
+            f"features.val_fraction {fraction}: too few training images to hold out some of each label: {found}; "
+            "these are trained and not validated"
+        )
     elif short.any():
+        without = " and train.thresholds.goal to null" if targets.ndim == 2 else ""
         raise InputError(
             f"features.val_fraction {fraction}: too few training images to hold out some of each class: {found}; "
-            "add images, or set it to 0 to train on all"
+            f"add images, or set it to 0{without} to train on all"
         )
     return held_out
 

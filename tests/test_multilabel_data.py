@@ -16,6 +16,7 @@ from Resnet23.arrays import Features, read_features
 from Resnet23.datadownload import main as datadownload
 from Resnet23.dataset import FeatureDataset
 from Resnet23.errors import InputError
+from Resnet23.features import split_validation
 from Resnet23.images import encode_png
 from Resnet23.processed import read_manifest, restore_folders
 
@@ -136,17 +137,26 @@ def test_a_label_of_which_nothing_is_left_is_named(photos):
         features_of(on_bad_image="skip")
 
 
-def test_a_label_too_rare_to_hold_some_out_is_named(photos):
+def test_a_label_too_rare_to_hold_some_out_is_named_in_a_warning(photos):
     table = photos / "labels.csv"
     table.write_text(table.read_text().replace("photo-0.png,ant,", "photo-0.png,ant|moth,"))
     download()
-    lines: list[str] = []
-    sink = logger.add(lines.append, level="WARNING", format="{message}")
-    features = features_of()
-    logger.remove(sink)
-    assert lines[-1] == "features.val_fraction 0.25: labels without an image to validate on: moth (1)\n"
-    assert features.train.targets[features.train_indices, features.classes.index("moth")].sum() == 1
-    assert features_of(val_fraction=0.0).info["class_counts"]["train"]["moth"] == 1
+    warnings = []
+    handler = logger.add(lambda message: warnings.append(message.record["message"]), level="WARNING")
+    counts = features_of().info["class_counts"]
+    logger.remove(handler)
+    assert (counts["train"]["moth"], counts["val"]["moth"]) == (1, 0) and counts["val"]["ant"]
+    (warning,) = (line for line in warnings if "features.val_fraction" in line)
+    assert warning.startswith(
+        "features.val_fraction 0.25: too few training images to hold out some of each label: moth (1)"
+    )
+
+
+def test_when_no_label_has_two_images_the_way_to_train_without_validation_is_named():
+    with pytest.raises(
+        InputError, match=r"bee \(1\); .* set it to 0 and train\.thresholds\.goal to null to train on all"
+    ):
+        split_validation(np.eye(2, dtype=np.uint8), ["ant", "bee"], 0.2, seed=0)
 
 
 def test_an_image_in_both_splits_is_reported_and_limited(photos):

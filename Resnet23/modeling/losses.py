@@ -76,12 +76,16 @@ def _binary_cross_entropy(
 ) -> Tensor:
     """The mean over the classes, each of which is a question of its own; a yes counts `positive_weights` (C,) times.
 
-    Not by pos_weight of PyTorch's function, which would weight the share of a yes that smoothing gives to a no.
+    What is weighted are the images with a yes, before the smoothing, which moves the answers of both kinds alike. Of a
+    mixture with the share t of yes, t * weight + (1 - t) counts, and t * weight of that is the yes.
     """
-    losses = F.binary_cross_entropy_with_logits(logits, _smoothed(logits, targets, label_smoothing), reduction="none")
+    shares, counts = targets, None
     if positive_weights is not None:
-        losses = losses * (1 + targets * (positive_weights.to(logits, non_blocking=True) - 1))
-    return losses.mean(dim=1)
+        present = targets.to(logits.dtype) * positive_weights.to(logits, non_blocking=True)
+        counts = present + (1 - targets.to(logits.dtype))
+        shares = present / counts
+    smoothed = _smoothed(logits, shares, label_smoothing)
+    return F.binary_cross_entropy_with_logits(logits, smoothed, weight=counts, reduction="none").mean(dim=1)
 
 
 def _sigmoid_focal(logits: Tensor, targets: Tensor, label_smoothing: float) -> Tensor:

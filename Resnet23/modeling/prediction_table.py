@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -43,7 +43,7 @@ def classify(classifier: Classifier, paths: Sequence[Path], output: Path | None,
     rows = []
     for prediction in predict_files(classifier, files):
         rows.append(row_of(prediction, classifier.classes, classifier.thresholds))
-        print(_line(rows[-1]))
+        print(_line(rows[-1], _most_probable(prediction, classifier.classes, without=rows[-1].get("labels", ()))))
     if output:
         _write_table(output, rows)
     failed = sum(bool(row["error"]) for row in rows)
@@ -80,15 +80,14 @@ def labels_row(prediction: FilePrediction, classes: Sequence[str], thresholds: S
     if probabilities is None:
         return {"file": file, "class": "", "confidence": None, "labels": {}, "top5": {}, "error": prediction.error}
     given = probabilities >= np.array(thresholds)
-    shares = {name: round(value, 6) for name, value in zip(classes, probabilities.tolist(), strict=True)}
-    order = sorted(shares, key=shares.get, reverse=True)
     names = [name for name, is_given in zip(classes, given, strict=True) if is_given]
+    others = [name for name in classes if name not in names]
     return {
         "file": file,
         "class": join_labels(names),
         "confidence": round(float(answer_confidence(probabilities, given)), 6),
-        "labels": {name: shares[name] for name in order if name in names},
-        "top5": {name: shares[name] for name in order[:TOP]},
+        "labels": _most_probable(prediction, classes, without=others, most=len(classes)),
+        "top5": _most_probable(prediction, classes),
         "error": "",
     }
 
@@ -116,15 +115,28 @@ def table_row(
     return {"file": file, "class": best, "confidence": top[best], "top5": top, "error": ""}
 
 
-def _line(row: dict[str, Any]) -> str:
-    """A row as people read it; names with line breaks stay on one line."""
+def _most_probable(
+    prediction: FilePrediction, classes: Sequence[str], without: Collection[str] = (), most: int = TOP
+) -> dict[str, float]:
+    """The probabilities of the most probable classes, the highest first; none for a file that could not be read."""
+    if prediction.probabilities is None:
+        return {}
+    shares = {name: round(value, 6) for name, value in zip(classes, prediction.probabilities.tolist(), strict=True)}
+    order = sorted((name for name in classes if name not in without), key=shares.get, reverse=True)
+    return {name: shares[name] for name in order[:most]}
+
+
+def _line(row: dict[str, Any], others: Mapping[str, float]) -> str:
+    """A row as people read it; names with line breaks stay on one line.
+
+    `others` are the most probable labels that are not given, of a classifier of labels.
+    """
     file = row["file"].encode("unicode_escape").decode() if not row["file"].isprintable() else row["file"]
     if row["error"]:
         return f"{file}  error: {row['error']}"
     if "labels" in row:
-        below = {name: share for name, share in row["top5"].items() if name not in row["labels"]}
-        others = f"  ({_listing(below)})" if below else ""
-        return f"{file}  {_listing(row['labels']) or 'no label'}{others}"
+        brackets = f"  ({_listing(others)})" if others else ""
+        return f"{file}  {_listing(row['labels']) or 'no label'}{brackets}"
     return f"{file}  {row['class']}  {row['confidence']:.1%}  ({_listing(row['top5'])})"
 
 

@@ -108,7 +108,7 @@ def train_tracked(features: Features, params: Params, resume: ResumeFile) -> Non
         logged = tracker.last_step("train_loss")
 
         def on_epoch(record: EpochRecord) -> None:
-            logger.info(_line(record, params))
+            logger.info(_line(record, params, features.task))
             watch.epoch(record)
             if record.epoch > logged:  # a training that goes on may repeat some
                 tracker.log_metrics(_metrics(record), step=record.epoch)
@@ -258,13 +258,14 @@ def _metrics(record: EpochRecord) -> dict[str, float]:
     return {name: value for name, value in asdict(record).items() if name != "epoch" and value is not None}
 
 
-def _line(record: EpochRecord, params: Params) -> str:
+def _line(record: EpochRecord, params: Params, task: str) -> str:
     """An epoch in one line."""
     epochs = resolve_phases(params.train)[-1].last
-    right = "accuracy" if record.val_mAP is None else "every label right on"
-    line = f"epoch {record.epoch}/{epochs}: training loss {record.train_loss:.3f}, {right} {record.train_accuracy:.1%}"
+    accuracy = "every label right on" if task == "multilabel" else "accuracy"
+    line = f"epoch {record.epoch}/{epochs}: "
+    line += f"training loss {record.train_loss:.3f}, {accuracy} {record.train_accuracy:.1%}"
     if record.val_loss is not None:
-        line += f"; validation loss {record.val_loss:.3f}, {right} {record.val_accuracy:.1%}"
+        line += f"; validation loss {record.val_loss:.3f}, {accuracy} {record.val_accuracy:.1%}"
         line += "" if record.val_mAP is None else f", mAP {record.val_mAP:.3f}"
     return f"{line}; {record.images_per_second:.0f} images/s"
 

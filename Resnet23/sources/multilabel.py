@@ -31,8 +31,8 @@ def load(data: DataParams, seed: int) -> list[Example]:
     """
     root = locate(data, (LABELS_FILE,))
     table = root / LABELS_FILE
-    listed = read_labels(table)
     images, ignored = _find_images(root)
+    listed = read_labels(table, images)
     report_ignored(root, ignored, "images")
     _check_files(table, listed, images)
     examples = [Example("train", IMAGES_FOLDER, file.file, images[file.file], file.labels) for file in listed]
@@ -92,10 +92,15 @@ def _check_files(table: Path, listed: Sequence[LabelledFile], images: Mapping[st
 
 
 def _check_labels(table: Path, examples: Sequence[Example]) -> None:
-    """Refuse a table without any label, and count the images without one."""
+    """Refuse a table of no label or of a single one, and count the images without one."""
     unlabelled = [example.source for example in examples if not example.labels]
     if len(unlabelled) == len(examples):
-        raise InputError(f"{printable(table)}: no image has a label; expected at least one label")
+        raise InputError(f"{printable(table)}: no image has a label; expected 2 labels or more")
+    if len(names := {label for example in examples for label in example.labels}) == 1:
+        raise InputError(
+            f"{printable(table)}: the only label is {names.pop()}, expected 2 or more; a yes-or-no question is a "
+            "data.dataset of two class folders"
+        )
     if unlabelled:
         logger.info(
             f"{printable(table)}: images without any label, kept as showing none of them: "

@@ -114,19 +114,37 @@ def test_a_tasks_own_loss_is_the_first_of_its_losses(task, loss, logits):
         assert torch.equal(loss_of(task, name, targets)(logits, targets, 0.1), TASKS[task].loss(logits, targets, 0.1))
 
 
+def weighted_targets(logits: Tensor) -> tuple[Tensor, Tensor]:
+    """Targets (N, C) of rare and frequent labels, and the weights of their yes (C,)."""
+    targets = targets_for("multilabel", logits) & (torch.arange(COUNT)[:, None] % torch.arange(1, CLASSES + 1) == 0)
+    return targets, positive_weights(targets.numpy())
+
+
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
 def test_the_weights_make_both_answers_of_each_label_weigh_the_same(smoothing, logits):
-    targets = targets_for("multilabel", logits) & (torch.arange(COUNT)[:, None] % torch.arange(1, CLASSES + 1) == 0)
+    targets, weights = weighted_targets(logits)
     counts = targets.sum(dim=0)
-    weights = positive_weights(targets.numpy())
     assert torch.allclose(weights * counts, (COUNT - counts).double())
-    found = loss_of("multilabel", "weighted_bce", targets)(logits, targets, smoothing)
     wanted = smoothed("multilabel", targets, smoothing)
-    plain = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
-    assert torch.allclose(found, torch.where(targets == 1, weights, 1.0).mul(plain).mean(dim=1))
-    if not smoothing:
-        pos_weighted = F.binary_cross_entropy_with_logits(logits, wanted, pos_weight=weights, reduction="none")
-        assert torch.allclose(found, pos_weighted.mean(dim=1))
+    losses = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
+    expected = torch.where(targets > 0, weights * losses, losses).mean(dim=1)  # what smoothing adds to a no stays light
+    assert torch.allclose(loss_of("multilabel", "weighted_bce", targets)(logits, targets, smoothing), expected)
+
+
+def test_without_smoothing_the_weights_are_pytorchs_pos_weight_of_mixtures_as_well(logits):
+    targets, weights = weighted_targets(logits)
+    loss = loss_of("multilabel", "weighted_bce", targets)
+    hard = targets.double()
+    for answers in (targets, hard, 0.3 * hard + 0.7 * hard.flip(0)):
+        expected = F.binary_cross_entropy_with_logits(logits, answers.double(), pos_weight=weights, reduction="none")
+        torch.testing.assert_close(loss(logits, answers, 0.0), expected.mean(dim=1), rtol=1e-12, atol=1e-12)
+
+
+def test_the_weighted_loss_of_a_mixture_is_the_mixture_of_the_losses(logits):
+    targets, _ = weighted_targets(logits)
+    loss, hard = loss_of("multilabel", "weighted_bce", targets), targets.double()
+    mixed = loss(logits, 0.3 * hard + 0.7 * hard.flip(0), 0.2)
+    assert torch.allclose(mixed, 0.3 * loss(logits, hard, 0.2) + 0.7 * loss(logits, hard.flip(0), 0.2))
 
 
 def test_a_label_that_no_image_or_every_image_has_keeps_its_weight():

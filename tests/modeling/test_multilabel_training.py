@@ -5,7 +5,7 @@ import json
 import re
 import shutil
 from contextlib import chdir
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +15,14 @@ from PIL import Image
 from sklearn.metrics import f1_score
 from small_features import make_features
 from small_fit import CPU, params, small_net
-from small_project import SHRUNK
+from small_project import REPOSITORY, SHRUNK
 from test_fit import labelled_for
 
 from Resnet23 import plots
 from Resnet23.arrays import Features, read_features
 from Resnet23.config import CHECKPOINT_FILE, VAL_PREDICTIONS_FILE, load_params
 from Resnet23.errors import InputError
+from Resnet23.history import EpochRecord
 from Resnet23.modeling import predict, train
 from Resnet23.modeling.checkpoint import load_checkpoint, save_checkpoint
 from Resnet23.modeling.fit import fit
@@ -103,6 +104,24 @@ def test_without_validation_the_last_epoch_is_kept_and_every_threshold_is_a_half
     assert training.val_predictions.files == [] and "val_mAP" not in training.inspection
     with pytest.raises(InputError, match=r"train\.thresholds\.goal: found f1, but features\.val_fraction 0"):
         train.train(features, load_params())
+
+
+def test_a_label_without_validation_images_is_trained_and_gets_a_half(trained):
+    features = trained[0]
+    rows = [row for row in features.val_indices.tolist() if not features.train.targets[row, 0]]
+    features = replace(features, info={**features.info, "val_indices": rows})
+    training = train.train(features, load_params(assignments=["train.epochs=1"]))
+    assert training.checkpoint.decision.thresholds[0] == 0.5
+    assert np.isfinite(training.result.history[0].val_mAP)
+
+
+def test_an_epochs_line_names_what_is_right_in_every_label():
+    record = EpochRecord(**dict.fromkeys((field.name for field in fields(EpochRecord)), 0.125) | {"epoch": 1})
+    several, single = (
+        train._line(record, load_params(REPOSITORY / "params.yaml"), task) for task in ("multilabel", "multiclass")
+    )
+    assert several.count("every label right on 12.5%") == 2 and "accuracy" not in several and "mAP 0.125" in several
+    assert single.count("accuracy 12.5%") == 2 and "label" not in single
 
 
 @pytest.mark.parametrize(

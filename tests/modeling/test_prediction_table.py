@@ -1,10 +1,12 @@
 """The rows of the table that the prediction commands print."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from Resnet23.modeling import prediction_table
 from Resnet23.modeling.inference import FilePrediction
 from Resnet23.modeling.prediction_table import labels_row, table_row
 
@@ -52,6 +54,25 @@ def test_every_label_that_reaches_its_threshold_is_named_the_surest_first():
 def test_an_image_may_have_no_label():
     found = labels_row(FilePrediction(PHOTO, np.float64([0.25, 0.5])), ["a", "b"], [0.5, 0.75])
     assert (found["class"], found["labels"], found["confidence"]) == ("", {}, 0.375)
+
+
+@pytest.mark.parametrize(
+    ("thresholds", "line"),
+    [
+        ([0.1] * 7, "photo.png  g 95.0%, f 90.0%, e 80.0%, d 70.0%, c 60.0%, b 50.0%, a 40.0%"),
+        ([0.5] * 7, "photo.png  g 95.0%, f 90.0%, e 80.0%, d 70.0%, c 60.0%, b 50.0%  (a 40.0%)"),
+        ([0.99] * 7, "photo.png  no label  (g 95.0%, f 90.0%, e 80.0%, d 70.0%, c 60.0%)"),
+    ],
+    ids=["all given", "more given than are named", "none given"],
+)
+def test_the_line_names_the_most_probable_labels_that_are_not_given(thresholds, line, monkeypatch, capsys):
+    prediction = FilePrediction(PHOTO, np.float64([0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95]))
+    monkeypatch.setattr(prediction_table, "predict_files", lambda classifier, files: [prediction])
+    classifier = SimpleNamespace(
+        checkpoint=SimpleNamespace(task="multilabel"), classes=list("abcdefg"), thresholds=thresholds
+    )
+    prediction_table.classify(classifier, [], output=None, strict=False)
+    assert capsys.readouterr().out == line + "\n"
 
 
 def test_a_file_that_cannot_be_read_has_an_error_instead():
