@@ -114,6 +114,21 @@ promote: .venv/.core-stamp  ## Make the trained model the champion if it beats t
 serve-rest: .venv/.core-stamp  ## Serve the champion, or the newest model, over HTTP on 127.0.0.1:5001 (PORT=...: another port)
 	@cd "$(FOLDER)" && python -m Resnet23.tracking.serving $(if $(PORT),--port $(PORT))
 
+##@ Studies (docs/studies.md)
+
+.PHONY: study studies study-worker
+study: .venv/.dev-stamp  ## Run a study, or go on with it: NAME=learning-rate SCALE=smoke (or small, full); no NAME lists them
+	@python -m Resnet23.studies $(if $(NAME),"$(NAME)" --scale "$(SCALE)") $(STUDY_OPTIONS)
+
+studies: .venv/.dev-stamp  ## Run all studies one after the other (SCALE=small, full)
+	@python -m Resnet23.studies all --scale "$(SCALE)" $(STUDY_OPTIONS)
+
+study-worker: .venv/.dev-stamp  ## Help with a study that is running: NAME=... SCALE=... (STORAGE=postgresql://...: from elsewhere)
+	@python -m Resnet23.studies "$(NAME)" --scale "$(SCALE)" --worker $(STUDY_OPTIONS)
+
+SCALE ?= smoke
+STUDY_OPTIONS = $(if $(STORAGE),--storage "$(STORAGE)") $(if $(FRESH),--fresh)
+
 ##@ Measuring
 
 .PHONY: bench-loop
@@ -153,6 +168,12 @@ lint: .venv/.dev-stamp  ## Check style and format
 format: .venv/.dev-stamp  ## Format the code and mend what can be mended automatically
 	@ruff check --fix --quiet . || true
 	@ruff format .
+
+.PHONY: notebooks
+notebooks: .venv/.dev-stamp  ## Run the notebooks and write what they show to docs/notebooks (five minutes)
+	@rm -rf docs/notebooks
+	@PYTHONWARNINGS='ignore:IProgress not found' python -m nbconvert --execute --to markdown \
+		--output-dir docs/notebooks notebooks/*.ipynb
 
 .PHONY: requirements
 requirements: .venv/.dev-stamp  ## Resolve requirements.txt and requirements-dev.txt anew from pyproject.toml

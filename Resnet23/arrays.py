@@ -61,6 +61,11 @@ class Features:
         return self.info["classes"]
 
     @property
+    def superclasses(self) -> dict[str, str]:
+        """The superclass of each class; empty where the data set has none."""
+        return self.info.get("superclasses", {})
+
+    @property
     def task(self) -> str:
         """What the images are labelled for: multiclass, one class each, or multilabel, any number."""
         return self.info["task"]
@@ -140,6 +145,7 @@ class _Info(BaseModel):
     dataset: str
     task: Literal["multiclass", "multilabel"]
     classes: list[str] = Field(min_length=1)
+    superclasses: dict[str, str] = {}
     image_size: int = Field(ge=1)
     resize: Literal["crop", "pad", "stretch"]
     counts: _Counts

@@ -73,6 +73,7 @@ class DataParams(Section):
     source: str | None = Field(None, min_length=1)
     image_size: int = Field(32, ge=8, le=1024)
     resize: Literal["crop", "pad", "stretch"] = "crop"
+    classes: list[str] | None = Field(None, min_length=2)
     max_per_class: MaxPerClass = MaxPerClass()
     take: Literal["first", "last"] = "first"
     test_fraction: float = Field(0.2, gt=0, lt=1)

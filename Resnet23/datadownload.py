@@ -14,7 +14,7 @@ from PIL import Image
 from tqdm import tqdm
 
 from Resnet23.command import DebugOption, ParamsOption, PresetOption, SetOption, run_command
-from Resnet23.config import PARAMS_FILE, PROCESSED_DIR, MaxPerClass, load_params
+from Resnet23.config import PARAMS_FILE, PROCESSED_DIR, MaxPerClass, load_params, suggest
 from Resnet23.errors import InputError
 from Resnet23.files import printable
 from Resnet23.images import IMAGE_SUFFIXES, ResizeRule, encode_png, load_image, resize_image
@@ -38,7 +38,8 @@ def main(
     data = params.data
     check_output(output_dir)
     examples = DATASETS[data.dataset](data, params.seed)
-    numbered = number_files(select_examples(examples, data.max_per_class, data.take))
+    chosen = select_classes(examples, data.classes)
+    numbered = number_files(select_examples(chosen, data.max_per_class, data.take))
     rows = write_processed(encode_images(numbered, data.image_size, data.resize), output_dir)
     counts = Counter(row.split for row in rows)
     classes = len({name for row in rows for name in row.names})
@@ -60,6 +61,22 @@ def check_output(folder: Path) -> None:
                     f"{printable(Path(parent, foreign[0]))}: is not of this command's making and would be lost; "
                     "move it away or choose another --output-dir"
                 )
+
+
+def select_classes(examples: Sequence[Example], names: Sequence[str] | None) -> Sequence[Example]:
+    """The examples of these classes, in the data set's own order; None stands for all classes.
+
+    Raises InputError for a class that the data set does not have, and where images have several labels.
+    """
+    if names is None:
+        return examples
+    if any(example.labels is not None for example in examples):
+        raise InputError("data.classes: found with a set of several labels for each image, expected null")
+    known = sorted({example.class_name for example in examples})
+    if unknown := [name for name in names if name not in known]:
+        hint = suggest(unknown[0], known)
+        raise InputError(f"data.classes: found {unknown[0]!r}, which is no class of this set; {hint}")
+    return [example for example in examples if example.class_name in names]
 
 
 def select_examples(examples: Sequence[Example], limits: MaxPerClass, take: str) -> list[Example]:

@@ -11,6 +11,10 @@ class Resnet23Error(Exception):
     exit_code = 1
 
 
+class Diverged(Resnet23Error):
+    """A training whose loss is no longer a finite number."""
+
+
 class InputError(Resnet23Error):
     """Bad input or configuration: the user can mend it."""
 

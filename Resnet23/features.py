@@ -24,6 +24,7 @@ from Resnet23.files import atomic_path, atomic_write, printable, sha256_file, wr
 from Resnet23.imagefiles import ImageFiles, combined_sha256
 from Resnet23.labels import hold_out, multi_hot
 from Resnet23.processed import SPLITS, ManifestRow, read_manifest, restore_folders
+from Resnet23.superclasses import find_superclasses
 
 
 def make_features(params: Params, processed: Path = PROCESSED_DIR, output: Path = FEATURES_DIR) -> dict[str, Any]:
@@ -227,6 +228,7 @@ def _describe(
         "test": targets["test"],
     }
     per_class = {name: count_images(part, len(classes)).tolist() for name, part in parts.items()}
+    superclasses = find_superclasses(params.data.dataset, classes)
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -234,6 +236,7 @@ def _describe(
         "dataset": params.data.dataset,
         "task": task,
         "classes": classes,
+        **({"superclasses": superclasses} if superclasses else {}),
         "image_size": params.data.image_size,
         "resize": params.data.resize,
         "counts": {name: len(part) for name, part in parts.items()},

@@ -23,6 +23,7 @@ from Resnet23.figures.multilabel_charts import (
     plot_thresholds,
 )
 from Resnet23.figures.multilabel_galleries import plot_multilabel_mistakes, plot_multilabel_samples
+from Resnet23.figures.superclass_charts import plot_superclasses
 from Resnet23.figures.theme import Picture, Theme, draw_picture
 from Resnet23.files import atomic_write
 from Resnet23.report import build_page
@@ -42,9 +43,12 @@ def _draws(results: Results, params: PlotsParams) -> Draws:
     """The figures of a single-label classifier."""
     predictions, metrics, inspection = results.predictions, results.metrics, results.inspection
     validation = results.validation if results.validation.files else None
+    superclasses, per_superclass = results.features.superclasses, metrics.get("per_superclass")
+    families: Draws = {"superclasses": lambda theme: plot_superclasses(per_superclass, theme)}
     return {
         "learning_curves": lambda theme: plot_learning_curve(results.history, theme),
-        "confusion_matrix": lambda theme: plot_confusion_matrix(predictions, theme),
+        "confusion_matrix": lambda theme: plot_confusion_matrix(predictions, theme, superclasses),
+        **(families if per_superclass else {}),
         "per_class": lambda theme: plot_per_class(metrics["per_class"], theme),
         "precision_recall": lambda theme: plot_precision_recall(predictions, metrics, theme),
         "calibration": lambda theme: plot_calibration(predictions, validation, theme),

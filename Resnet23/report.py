@@ -39,6 +39,8 @@ EXPLANATIONS = {
     "rises is overfitting; both still falling means that longer training would help.",
     "confusion_matrix": "One row for each true class, one column for each prediction. The diagonal is right; the "
     "colour is the share of the row.",
+    "superclasses": "A superclass is a family of classes. Who takes a maple for an oak has seen more than who takes it "
+    "for a bus. The numbers: right class / right superclass, of so many test images.",
     "per_class": "Precision: of the images given this class, the share that is of it. Recall: of the images of this "
     "class, the share that was found. F1 is their harmonic mean.",
     "precision_recall": "Each class against all others, as the threshold on its probability moves. Average precision "
@@ -217,6 +219,7 @@ def _data(results: Results) -> dict[str, Any]:
     class_counts = info["class_counts"]
     return {
         **info,
+        "superclasses": results.features.superclasses,
         "rows": [
             {"name": name, **{split: class_counts[split].get(name, 0) for split in ("train", "val", "test")}}
             for name in info["classes"]

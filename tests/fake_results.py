@@ -18,6 +18,7 @@ from Resnet23.config import (
 )
 from Resnet23.history import COLUMNS
 from Resnet23.modeling.metrics import classification_metrics
+from Resnet23.modeling.superclass_metrics import superclass_metrics
 from Resnet23.predictions import Predictions, write_predictions
 
 SIZE = 8  # pixels
@@ -26,12 +27,15 @@ EPOCHS = 3
 NO_PAIRS = {key: {"count": 0, "pairs": []} for key in ("train-train", "test-test", "train-test")}
 
 
-def write_results(folder: Path, classes: list[str], validation: bool = True) -> None:
-    """Write every file that read_results expects into the project `folder`."""
+def write_results(
+    folder: Path, classes: list[str], validation: bool = True, superclasses: dict[str, str] | None = None
+) -> None:
+    """Write every file that read_results expects into the project `folder`; the classes may have superclasses."""
     random = np.random.default_rng(0)
     targets = np.repeat(np.arange(len(classes)), PER_CLASS)
     val_indices = list(range(0, len(targets), PER_CLASS)) if validation else []
-    _write_features(folder / FEATURES_DIR, classes, targets, val_indices, random)
+    families = {"superclasses": superclasses} if superclasses else {}
+    _write_features(folder / FEATURES_DIR, classes, targets, val_indices, random, families)
     (folder / "models").mkdir()
     (folder / "reports").mkdir()
     (folder / CHECKPOINT_FILE).write_bytes(b"weights")
@@ -43,6 +47,8 @@ def write_results(folder: Path, classes: list[str], validation: bool = True) -> 
     )
     write_predictions(folder / VAL_PREDICTIONS_FILE, _first_rows(held_out, len(val_indices)))
     metrics = classification_metrics(targets, predictions.probabilities, classes)
+    if superclasses:
+        metrics |= superclass_metrics(targets, predictions.predicted, classes, superclasses)
     (folder / METRICS_FILE).write_text(json.dumps({"train_accuracy": 0.95, **metrics}), encoding="utf-8")
     (folder / RUN_FILE).write_text(json.dumps({"run_id": "f" * 32, "experiment": "a <test>", "store": "x"}))
     _write_history(folder / HISTORY_FILE, validation)
@@ -73,7 +79,12 @@ def _files(split: str, classes: list[str], targets: np.ndarray) -> list[str]:
 
 
 def _write_features(
-    folder: Path, classes: list[str], targets: np.ndarray, val_indices: list[int], random: np.random.Generator
+    folder: Path,
+    classes: list[str],
+    targets: np.ndarray,
+    val_indices: list[int],
+    random: np.random.Generator,
+    families: dict[str, dict[str, str]],
 ) -> None:
     for split in ("train", "test"):
         (folder / split).mkdir(parents=True)
@@ -92,6 +103,7 @@ def _write_features(
         "dataset": "folder",
         "task": "multiclass",
         "classes": classes,
+        **families,
         "image_size": SIZE,
         "resize": "crop",
         "counts": counts,

@@ -99,6 +99,31 @@ def test_the_first_or_last_of_each_class_in_each_split():
     assert select_examples(examples, MaxPerClass(train=None, test=None), "last") == examples
 
 
+def test_only_the_named_classes_are_kept(project):
+    main(assignments=[*DIGITS, "data.classes=['7', '1']"])
+    assert [row.file for row in read_manifest(PROCESSED) if row.split == "test"] == [
+        f"test/{name}/0000{number}.png" for name in "17" for number in range(2)
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("data.classes=['1', '11']", r"data\.classes: found '11', which is no class of this set; did you mean 1\?"),
+        ("data.classes=['1']", r"data\.classes: found \['1'\]"),
+        ("data.classes=[1, 2]", r"data\.classes\.0: found 1, expected a valid string"),
+    ],
+)
+def test_classes_that_are_not_there_are_named(project, change, message):
+    with pytest.raises(InputError, match=message):
+        main(assignments=[*DIGITS, change])
+
+
+def test_of_labelled_mosaics_no_classes_are_chosen(project):
+    with pytest.raises(InputError, match=r"data\.classes: found with a set of several labels .* expected null"):
+        main(assignments=["data.dataset=digits-multilabel", "data.image_size=16", "data.classes=['1', '2']"])
+
+
 def test_files_are_numbered_per_class_and_sorted_for_the_tar():
     examples = [Example("train", name, str(index), Path()) for index, name in enumerate(["b", "a b", "a", "b"])]
     assert [(file, example.source) for file, example in number_files(examples)] == [

@@ -47,6 +47,7 @@ def test_a_stage_depends_on_every_module_it_imports(stage):
     imported = {files[name].relative_to(ROOT).as_posix() for name in reachable_modules(module, NO_DEPENDENCIES)}
     if "Resnet23/report.py" in imported:
         imported |= {path.relative_to(ROOT).as_posix() for path in (ROOT / "Resnet23" / "templates").iterdir()}
+        imported.remove("Resnet23/templates/studies.html")  # a page that no stage makes
     listed = {path for path in paths(stage, "deps") if path.startswith("Resnet23/")}
     assert listed == imported
 

@@ -1,6 +1,7 @@
 """The report page: complete, self-contained, accessible, and unmoved by hostile names."""
 
 import json
+from contextlib import chdir
 from hashlib import sha256
 from html.parser import HTMLParser
 
@@ -18,7 +19,7 @@ from Resnet23.config import (
     Params,
 )
 from Resnet23.errors import InputError
-from Resnet23.figures.findings import gap_finding, headline
+from Resnet23.figures.findings import gap_finding, headline, percent
 from Resnet23.figures.theme import Picture
 from Resnet23.images import encode_png
 from Resnet23.report import EXPLANATIONS, MULTILABEL_EXPLANATIONS, build_page
@@ -89,7 +90,7 @@ def test_every_image_is_described_and_every_figure_has_a_dark_twin(source):
     page = Page(source)
     assert all(image["alt"] for image in page.all("img"))
     dark = page.all("source")
-    assert len(dark) == len(page.all("picture")) == len(EXPLANATIONS) == 8
+    assert len(dark) == len(page.all("picture")) == len(EXPLANATIONS) == 9
     assert {f"The finding of <{name}>" for name in EXPLANATIONS} <= {image["alt"] for image in page.all("img")}
     assert all("prefers-color-scheme: dark" in source["media"] for source in dark)
     assert {"viewport", "color-scheme"} <= {meta.get("name") for meta in page.all("meta")}
@@ -128,6 +129,20 @@ def test_without_validation_and_tracking(project):
     page = Page(page_source())
     assert "not tracked" in page.text
     assert "validation" not in page.rows
+
+
+def test_the_page_names_the_superclasses_where_there_are_some(source, project):
+    page = Page(source)
+    assert "Superclass" not in page.rows and "Top-5 accuracy" not in page.text
+    superclasses = {f"class {number}": f"<family {number % 2}>" for number in range(6)}
+    write_results(project / "families", list(superclasses), superclasses=superclasses)
+    with chdir(project / "families"):
+        page, metrics = Page(page_source()), read_results().metrics
+    assert page.open == []
+    assert {"Superclass", "class 5"} <= set(page.rows)
+    assert page.text.count("<family 1>") == 3
+    for name in ("top5_accuracy", "superclass_accuracy"):
+        assert percent(metrics[name]) in page.text
 
 
 def write_exports(task: str, **changes: object) -> None:

@@ -60,10 +60,17 @@ def plot_learning_curve(history: History, theme: Theme = LIGHT) -> Figure:
     return figure
 
 
-def plot_confusion_matrix(predictions: Predictions, theme: Theme = LIGHT) -> Figure:
-    """Counts, coloured by the share of each row, that is, of the true class."""
-    classes = predictions.classes
-    counts = confusion_matrix(predictions.labels, predictions.predicted, labels=range(len(classes)))  # (C, C)
+def plot_confusion_matrix(
+    predictions: Predictions, theme: Theme = LIGHT, superclasses: Mapping[str, str] | None = None
+) -> Figure:
+    """Counts, coloured by the share of each row, that is, of the true class.
+
+    With `superclasses` {class: superclass} the classes stand in blocks of those, and many of them under their names.
+    """
+    families = [(superclasses or {}).get(name, "") for name in predictions.classes]
+    order = sorted(range(len(families)), key=families.__getitem__)
+    classes = [predictions.classes[row] for row in order]
+    counts = confusion_matrix(predictions.labels, predictions.predicted, labels=order)  # (C, C)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     height = np.clip(2 + 0.45 * len(classes), 3.4, 6.8)  # inches
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
@@ -73,9 +80,14 @@ def plot_confusion_matrix(predictions: Predictions, theme: Theme = LIGHT) -> Fig
     if len(classes) <= MAX_NUMBERED:
         _write_counts(axes, counts, shares)
     axes.grid(visible=False)
-    name_ticks(axes.xaxis, classes)
-    name_ticks(axes.yaxis, classes)
-    axes.set(xlabel="predicted class", ylabel="true class")
+    blocks = _mark_blocks(axes, [families[row] for row in order], theme)
+    kind = "superclass" if blocks and len(classes) > MAX_TICKS else "class"
+    for axis in (axes.xaxis, axes.yaxis):
+        if kind == "superclass":
+            write_ticks(axis, list(blocks.values()), [shorten(name, 24) for name in blocks])
+        else:
+            name_ticks(axis, classes)
+    axes.set(xlabel=f"predicted {kind}", ylabel=f"true {kind}")
     bar = figure.colorbar(
         image, ax=axes, label="share of the true class", format=PercentFormatter(1), aspect=40, pad=0.01
     )
@@ -179,6 +191,16 @@ def _report_rows(per_class: Mapping[str, Mapping[str, Any]]) -> tuple[list[str],
     return [*names, "mean of all"], np.vstack([scores[shown], mean]), [*supports[shown].tolist(), int(supports.sum())]
 
 
+def _mark_blocks(axes: Axes, families: Sequence[str], theme: Theme) -> dict[str, float]:
+    """Set neighbours of different superclasses apart by lines; the middle of each block by its name, if any."""
+    starts = [row for row, name in enumerate(families) if row == 0 or name != families[row - 1]]
+    for start in starts[1:]:
+        axes.axhline(start - 0.5, color=theme.muted, linewidth=0.6)
+        axes.axvline(start - 0.5, color=theme.muted, linewidth=0.6)
+    ends = [*starts[1:], len(families)]
+    return {families[start]: (start + end - 1) / 2 for start, end in zip(starts, ends, strict=True) if families[start]}
+
+
 def _write_counts(axes: Axes, counts: np.ndarray, shares: np.ndarray) -> None:
     """The count in each cell and, where there is room, its share below."""
     for (row, column), share in np.ndenumerate(shares):
@@ -210,10 +232,15 @@ def write_cell(axes: Axes, row: int, column: int, text: str, value: float) -> No
 
 
 def name_ticks(axis: Axis, classes: Sequence[str]) -> None:
-    """Class names beside an axis, of many classes every so many-th; slanted below."""
+    """Class names beside an axis, of many classes every so many-th."""
     step = -(-len(classes) // MAX_TICKS)
-    axis.set_ticks(range(0, len(classes), step), [shorten(name) for name in classes[::step]])
-    if axis.axis_name == "x" and len(classes) > 2:
+    write_ticks(axis, range(0, len(classes), step), [shorten(name) for name in classes[::step]])
+
+
+def write_ticks(axis: Axis, places: Sequence[float], names: Sequence[str]) -> None:
+    """Names at their places beside an axis; slanted below."""
+    axis.set_ticks(places, names)
+    if axis.axis_name == "x" and len(names) > 2:
         axis.set_tick_params(rotation=45)
         for label in axis.get_ticklabels():
             label.set(horizontalalignment="right", rotation_mode="anchor")

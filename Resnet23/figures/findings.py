@@ -103,6 +103,24 @@ def per_class_finding(per_class: Mapping[str, Mapping[str, Any]]) -> str:
     )
 
 
+def superclass_finding(per_superclass: Mapping[str, Mapping[str, Any]]) -> str:
+    """How many mistakes stay within the superclass, and the superclass in which the class is found least."""
+    scores = {name: score for name, score in per_superclass.items() if score["support"]}
+    supports = [score["support"] for score in scores.values()]
+    right, near = (
+        float(np.average([score[key] for score in scores.values()], weights=supports))
+        for key in ("accuracy", "superclass_accuracy")
+    )
+    start = f"Right class {percent(right)}, right superclass {percent(near)}"
+    if right == 1:
+        return f"{start}: no mistakes"
+    hardest = min(scores, key=lambda name: scores[name]["accuracy"])
+    return (
+        f"{start}: {percent((near - right) / (1 - right))} of the mistakes stay within the superclass; "
+        f"hardest is {shorten(hardest, 32)} ({percent(scores[hardest]['accuracy'])})"
+    )
+
+
 def ranking_finding(metrics: Mapping[str, Any]) -> str:
     """The mean average precision and its extremes."""
     scores = {name: score["average_precision"] for name, score in metrics["per_class"].items()}

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from Resnet23.errors import Resnet23Error
+from Resnet23.errors import Diverged
 
 
 class EpochMeter:
@@ -44,13 +44,13 @@ class EpochMeter:
         self.read_clock()
 
     def check(self) -> None:
-        """Raise Resnet23Error, naming the first such step, when a loss since the last check is not a finite number."""
+        """Raise Diverged, naming the first such step, when a loss since the last check is not a finite number."""
         if not self._unchecked:
             return
         losses = torch.stack([loss for _, _, loss in self._unchecked]).tolist()
         for (step, learning_rate, _), loss in zip(self._unchecked, losses, strict=True):
             if not math.isfinite(loss):
-                raise Resnet23Error(
+                raise Diverged(
                     f"the loss is not a finite number at epoch {self.epoch}, step {step + 1}, "
                     f"learning rate {learning_rate:g}; try a lower train.learning_rate"
                 )

@@ -10,6 +10,7 @@ from sklearn.metrics import average_precision_score, confusion_matrix, log_loss,
 from Resnet23.errors import InputError
 
 CALIBRATION_BINS = 15  # of equal width, as in Guo et al. 2017
+TOP = 5  # first guesses, as customary since ImageNet
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ def classification_metrics(targets: np.ndarray, probabilities: np.ndarray, class
     `targets` are (N,) class indices, `probabilities` (N, C) with rows that sum to 1. All averages are unweighted
     means over the classes that occur in `targets`; `average_precision` of a class that does not is None. `mAP` is
     the mean one-vs-rest average precision, `loss` the mean cross-entropy in nats, `confusion_matrix` counts images by
-    true class (rows) and predicted class (columns).
+    true class (rows) and predicted class (columns). `top5_accuracy`, the share of images whose class is among the five
+    most probable ones, is there where there are more than five.
 
     Raises InputError when there is nothing to evaluate or the shapes do not fit together.
     """
@@ -44,6 +46,7 @@ def classification_metrics(targets: np.ndarray, probabilities: np.ndarray, class
     ]
     return {
         "accuracy": float((predicted == targets).mean()),
+        **({"top5_accuracy": top_accuracy(targets, probabilities)} if len(classes) > TOP else {}),
         "balanced_accuracy": float(recall[present].mean()),  # by definition the macro recall
         "precision": float(precision[present].mean()),
         "recall": float(recall[present].mean()),
@@ -66,6 +69,15 @@ def _of_class(scores: Sequence[np.ndarray], average_precision: Sequence[float | 
         "support": int(support),
         "average_precision": average_precision[label],
     }
+
+
+def top_accuracy(targets: np.ndarray, probabilities: np.ndarray, count: int = TOP) -> float:
+    """The share of images whose class is among the `count` most probable ones; of equals the first count as more so.
+
+    (scikit-learn's top_k_accuracy_score takes the last, and so can give less than the accuracy does.)
+    """
+    guesses = np.argsort(-probabilities, axis=1, kind="stable")[:, :count]  # (N, count)
+    return float((guesses == targets[:, np.newaxis]).any(axis=1).mean())
 
 
 def expected_calibration_error(targets: np.ndarray, probabilities: np.ndarray, bins: int = CALIBRATION_BINS) -> float:

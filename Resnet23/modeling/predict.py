@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from loguru import logger
+from sklearn.metrics import classification_report
 
 from Resnet23.arrays import Features, read_features
 from Resnet23.command import DebugOption, ParamsOption, PresetOption, SetOption, run_command
@@ -29,6 +30,7 @@ from Resnet23.modeling.losses import get_task
 from Resnet23.modeling.metrics import classification_metrics
 from Resnet23.modeling.multilabel_metrics import multilabel_metrics
 from Resnet23.modeling.prediction_table import OutputOption, StrictOption, check_output, classify
+from Resnet23.modeling.superclass_metrics import superclass_metrics
 from Resnet23.multilabel_predictions import MultilabelPredictions
 from Resnet23.predictions import Predictions, write_predictions
 from Resnet23.tracking import continue_run
@@ -70,6 +72,7 @@ def main(
         tracker.log_artifact(PREDICTIONS_FILE)
         tracker.log_artifact(METRICS_FILE)
         tracker.log_text(confusion_table(metrics["confusion_matrix"], classifier.classes), "confusion_matrix.csv")
+        tracker.log_text(report_text(predictions), "classification_report.txt")
     logger.info(f"{METRICS_FILE}: {_summary(metrics, len(predictions.files))}")
 
 
@@ -98,8 +101,11 @@ def evaluate_splits(
         predictions = MultilabelPredictions(files, classes, targets.astype(bool), given, probabilities)
         metrics = multilabel_metrics(targets, probabilities, classes, classifier.thresholds)
         return predictions, {"train_mAP": training.mAP, **metrics}
-    metrics = classification_metrics(targets, probabilities, classes)
-    return Predictions(files, classes, targets, probabilities), {"train_accuracy": training.accuracy, **metrics}
+    predictions = Predictions(files, classes, targets, probabilities)
+    metrics = {"train_accuracy": training.accuracy, **classification_metrics(targets, probabilities, classes)}
+    if features.superclasses:
+        metrics |= superclass_metrics(targets, predictions.predicted, classes, features.superclasses)
+    return predictions, metrics
 
 
 def confusion_table(counts: list[list[int]] | list[list[list[int]]], classes: list[str]) -> str:
@@ -114,6 +120,18 @@ def confusion_table(counts: list[list[int]] | list[list[list[int]]], classes: li
     rows = np.reshape(counts, (len(classes), -1)).tolist()
     writer.writerows([name, *row] for name, row in zip(classes, rows, strict=True))
     return text.getvalue()
+
+
+def report_text(predictions: Predictions | MultilabelPredictions) -> str:
+    """Precision, recall, F1 and images of every class as a table to read, with their means below."""
+    return classification_report(
+        predictions.labels,
+        predictions.predicted,
+        labels=range(len(predictions.classes)),
+        target_names=predictions.classes,
+        digits=3,
+        zero_division=0,
+    )
 
 
 def _summary(metrics: dict[str, Any], images: int) -> str:
@@ -146,13 +164,13 @@ def _check_classes(model_classes: list[str], data_classes: list[str]) -> None:
 
 
 def _tracked(metrics: dict[str, Any]) -> dict[str, float]:
-    """The metrics under the names that the tracker shows: test_accuracy, ..., test_f1/cat, ..."""
+    """The metrics under the names that the tracker shows: test_accuracy, ..., test_f1/cat, ..., test_accuracy/fish."""
     tracked = {f"test_{name}": value for name, value in metrics.items() if isinstance(value, float)}
     for name in ("train_accuracy", "train_mAP"):
         if name in metrics:
             tracked[f"final_{name}"] = tracked.pop(f"test_{name}")
-    for class_name, values in metrics["per_class"].items():
-        tracked |= {f"test_{key}/{class_name}": value for key, value in values.items() if value is not None}
+    for name, values in [*metrics["per_class"].items(), *metrics.get("per_superclass", {}).items()]:
+        tracked |= {f"test_{key}/{name}": value for key, value in values.items() if value is not None}
     return tracked
 
 

@@ -11,7 +11,12 @@ from hypothesis.extra.numpy import arrays
 from sklearn import metrics as sklearn_metrics
 
 from Resnet23.errors import InputError
-from Resnet23.modeling.metrics import calibration_bins, classification_metrics, expected_calibration_error
+from Resnet23.modeling.metrics import (
+    calibration_bins,
+    classification_metrics,
+    expected_calibration_error,
+    top_accuracy,
+)
 
 NUMBERS = ["accuracy", "balanced_accuracy", "precision", "recall", "f1", "mAP", "loss", "ece"]
 
@@ -32,7 +37,11 @@ def test_agrees_with_scikit_learn(problem):
     found = classification_metrics(targets, probabilities, classes)
     predicted = probabilities.argmax(axis=1)
     one_hot = np.eye(len(classes))[targets]
-    assert list(found) == [*NUMBERS, "per_class", "confusion_matrix"]
+    several = ["top5_accuracy"] if len(classes) > 5 else []
+    assert list(found) == [NUMBERS[0], *several, *NUMBERS[1:], "per_class", "confusion_matrix"]
+    for name in several:
+        assert found[name] == sklearn_metrics.top_k_accuracy_score(targets, probabilities, k=5)
+        assert found["accuracy"] < found[name] < 1
     assert found["accuracy"] == sklearn_metrics.accuracy_score(targets, predicted)
     assert found["balanced_accuracy"] == pytest.approx(sklearn_metrics.balanced_accuracy_score(targets, predicted))
     assert found["precision"] == pytest.approx(sklearn_metrics.precision_score(targets, predicted, average="macro"))
@@ -46,6 +55,14 @@ def test_agrees_with_scikit_learn(problem):
         scores = found["per_class"][name]
         assert scores["f1"] == pytest.approx(report[name]["f1-score"])
         assert scores["support"] == report[name]["support"]
+
+
+def test_of_equal_probabilities_the_first_count_as_the_higher_as_in_the_prediction():
+    targets, same = np.arange(10), np.full((10, 10), 0.1)
+    found = classification_metrics(targets, same, [f"class {number}" for number in range(10)])
+    assert (found["accuracy"], found["top5_accuracy"]) == (0.1, 0.5)
+    assert [top_accuracy(targets[:1], same[:1], count) for count in (1, 5)] == [1, 1]
+    assert [top_accuracy(targets[5:6], same[5:6], count) for count in (5, 6)] == [0, 1]
 
 
 def test_is_json_of_plain_numbers(problem):

@@ -143,6 +143,18 @@ def test_metrics_count_the_test_images_and_the_training_images_without_validatio
     json.dumps(metrics, allow_nan=False)
 
 
+def test_the_report_to_read_has_every_class_with_the_numbers_of_the_metrics(trained):
+    features, _ = trained
+    classifier = Classifier(load_checkpoint(CHECKPOINT_FILE), CPU, batch_size=32)
+    predictions, metrics = predict.evaluate_splits(classifier, features)
+    rows = [line.split() for line in predict.report_text(predictions).splitlines() if line]
+    expected = [
+        [name, *(f"{scores[key]:.3f}" for key in ("precision", "recall", "f1")), str(scores["support"])]
+        for name, scores in metrics["per_class"].items()
+    ]
+    assert rows[1:11] == expected
+
+
 def test_a_wrong_name_is_found_before_any_data_is_read(project):
     with pytest.raises(InputError, match=r"model\.name"):
         train.main(assignments=["model.name=resnet99"])

@@ -1,0 +1,136 @@
+"""What a study leaves in reports/studies: tables, figures, a conclusion, and one page for all studies."""
+
+import csv
+import json
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from Resnet23.config import REPORTS_DIR
+from Resnet23.errors import InputError
+from Resnet23.figures.theme import draw_picture
+from Resnet23.files import atomic_write, printable, write_json
+from Resnet23.machine import describe_machine
+from Resnet23.studies.analyses import find_analysis
+from Resnet23.studies.definition import SCALES
+from Resnet23.studies.outcomes import Outcome, Results
+
+RESULTS_DIR = REPORTS_DIR / "studies"
+RESULTS_FILE, CURVES_FILE, SUMMARY_FILE = "results.csv", "curves.csv", "summary.json"
+PAGE_FILE = RESULTS_DIR / "index.html"
+
+
+def publish(results: Results, commands: list[str], revisions: list[str]) -> Path:
+    """Write everything about a study at a scale into its folder, and give the folder."""
+    folder = RESULTS_DIR / results.study.name / results.scale
+    _write_table(folder / RESULTS_FILE, *_result_rows(results))
+    _write_table(folder / CURVES_FILE, *_curve_rows(results))
+    figures = []
+    for name, draw in find_analysis(results.study.analysis).draw(results).items():
+        picture = draw_picture(name, draw, results.params.plots.dpi)
+        figures.append({"name": name, "title": picture.title})
+        for suffix, content in (("", picture.light), (".dark", picture.dark)):
+            with atomic_write(folder / f"{name}{suffix}.png", "wb") as file:
+                file.write(content)
+    write_json(folder / SUMMARY_FILE, {**_summary(results, commands, revisions), "figures": figures})
+    return folder
+
+
+def write_page() -> Path:
+    """Gather all studies that were run on one page, each at the largest scale there is, and give its path."""
+    environment = Environment(
+        loader=PackageLoader("Resnet23"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    text = environment.get_template("studies.html").render(studies=published())
+    with atomic_write(PAGE_FILE) as file:
+        file.write(text)
+    return PAGE_FILE
+
+
+def published() -> list[dict[str, Any]]:
+    """What there is of each study, at the largest scale, by name; raises InputError when a summary is damaged."""
+    found = []
+    for folder in sorted(path for path in RESULTS_DIR.glob("*") if path.is_dir()):
+        files = [folder / scale / SUMMARY_FILE for scale in reversed(SCALES)]
+        file = next((file for file in files if file.exists()), None)
+        if file is not None:
+            found.append({**_read_summary(file), "folder": file.parent.relative_to(RESULTS_DIR).as_posix()})
+    return found
+
+
+def _read_summary(file: Path) -> dict[str, Any]:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{printable(file)}: not the summary of a study ({error}); run the study again") from None
+
+
+def _summary(results: Results, commands: list[str], revisions: list[str]) -> dict[str, Any]:
+    study, everything = results.study, [*results.outcomes, *results.tuning]
+    scale = study.scales[results.scale]
+    seconds = sum(float(outcome.samples("seconds").sum()) for outcome in everything)
+    return {
+        "study": study.name,
+        "question": study.question,
+        "analysis": study.analysis,
+        "scale": results.scale,
+        "preset": scale.preset,
+        "seeds": scale.seeds,
+        "settings": len(results.outcomes),
+        "trainings": sum(len(outcome.measured) for outcome in everything),
+        "training_seconds": round(seconds, 1),
+        "expected": study.expected,
+        "conclusion": find_analysis(study.analysis).conclude(results),
+        "commands": commands,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "machine": describe_machine(),
+        "git_revisions": revisions,
+    }
+
+
+def _result_rows(results: Results) -> tuple[list[str], Iterable[list[Any]]]:
+    """A row for each training; those by which values were tuned come last."""
+    everything = [("compared", each) for each in results.outcomes] + [("tuning", each) for each in results.tuning]
+    keys = sorted({key for _, outcome in everything for key in outcome.setting.values})
+    numbers = _names(outcome for _, outcome in everything)
+    rows = (
+        [part, outcome.setting.name, *(outcome.setting.values.get(key) for key in keys), outcome.state, seed]
+        + [measurement.numbers.get(name) for name in numbers]
+        for part, outcome in everything
+        for seed, measurement in outcome.measured.items()
+    )
+    return ["part", "setting", *keys, "state", "seed", *numbers], rows
+
+
+def _curve_rows(results: Results) -> tuple[list[str], Iterable[list[Any]]]:
+    """A row for each epoch of each training that is compared."""
+    names = sorted(
+        {name for each in results.outcomes for training in each.measured.values() for name in training.curves}
+    )
+    rows = (
+        [outcome.setting.name, seed, epoch, *values]
+        for outcome in results.outcomes
+        for seed, training in outcome.measured.items()
+        for epoch, values in enumerate(zip(*(training.curves.get(name, []) for name in names), strict=True), start=1)
+    )
+    return ["setting", "seed", "epoch", *names], rows
+
+
+def _names(outcomes: Iterable[Outcome]) -> list[str]:
+    """The numbers that any training has, in the order in which they first appear."""
+    found = (name for outcome in outcomes for training in outcome.measured.values() for name in training.numbers)
+    return list(dict.fromkeys(found))
+
+
+def _write_table(file: Path, header: list[str], rows: Iterable[list[Any]]) -> None:
+    with atomic_write(file, newline="") as stream:
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(header)
+        writer.writerows([format(cell, ".6g") if isinstance(cell, float) else cell for cell in row] for row in rows)
