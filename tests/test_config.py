@@ -169,7 +169,8 @@ def test_the_neutral_defaults_are_pinned():
         "checkpoint_steps": None,
     }
     model = {"name": "resnet23", "width": 64, "dropout": 0.1, "final_dropout": 0.2}
-    assert config.ModelParams().model_dump() == model | {"pretrained": False, "stem": "published"}
+    weights = {"pretrained": False, "stem": "published", "reuse_classifier": True}
+    assert config.ModelParams().model_dump() == model | weights
     augment = config.AugmentParams()
     assert augment.flip == augment.policy == "none"
     assert augment.crop_padding == augment.cutout == augment.mixup == augment.cutmix == 0
