@@ -8,6 +8,7 @@ MAKEFLAGS += --no-print-directory
 
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export NODE_PATH := $(CURDIR)/.venv/web/node_modules
 
 # The project to work on: the repository itself, or with PRESET=NAME the folder runs/NAME.
 FOLDER := $(if $(PRESET),runs/$(PRESET),.)
@@ -91,6 +92,49 @@ export: .venv/.dev-stamp  ## Write it in formats of other programs to models/exp
 .PHONY: explain
 explain: .venv/.dev-stamp  ## Draw what it looked at in its most confident mistakes, in reports/extras (COUNT=20: in so many)
 	@$(IN_FOLDER) dvc repro predict && python -m Resnet23.explain$(if $(COUNT), --count "$(COUNT)") && dvc repro plots
+
+##@ The Keras pipeline (docs/keras.md)
+
+.PHONY: setup-tensorflow
+setup-tensorflow: .venv/.tensorflow-stamp  ## Add TensorFlow and Keras to .venv, once (a minute, 2 GB)
+	@echo 'Ready: make demo-keras'
+
+.PHONY: demo-keras
+demo-keras:  ## Run the Keras pipeline on handwritten digits in runs/digits (some minutes, nothing to download)
+	@$(MAKE) plots-keras PRESET=digits
+	@python -m Resnet23.summary runs/digits --keras
+
+.PHONY: train-keras predict-keras plots-keras
+train-keras: .venv/.tensorflow-stamp  ## Train the network of pipelines/keras/params.yaml (FRESH=1: from the beginning)
+predict-keras: .venv/.tensorflow-stamp  ## Evaluate it on the test images
+plots-keras: .venv/.tensorflow-stamp  ## Draw its figures and its report page, in reports/keras
+train-keras predict-keras plots-keras:
+	@$(IN_FOLDER) $(if $(FRESH),$(TRAIN_KERAS_AFRESH) && )dvc repro $(KERAS_PIPELINE):$(@:-keras=)
+
+KERAS_PIPELINE := pipelines/keras/dvc.yaml
+TRAIN_KERAS_AFRESH = dvc repro features && RESNET23_FRESH=1 dvc repro --single-item --force $(KERAS_PIPELINE):train
+
+.PHONY: compare-keras
+compare-keras: .venv/.tensorflow-stamp  ## Run both pipelines on the same data and set their results side by side (PRESET=digits)
+	@$(IN_FOLDER) dvc repro && dvc repro $(KERAS_PIPELINE) && python -m Resnet23.keras_variant.compare
+
+.PHONY: export-keras export-tfjs browser
+export-keras: .venv/.tensorflow-stamp  ## Write its model for phones, servers and browsers to models/export/keras, compared with Keras (FORMATS=onnx)
+	@$(IN_FOLDER) dvc repro $(KERAS_PIPELINE):train && python -m Resnet23.keras_variant.export$(if $(FORMATS), \
+		--formats "$(FORMATS)") && dvc repro $(KERAS_PIPELINE):plots
+
+export-tfjs: FORMATS ?= saved-model,tflite,tflite-dynamic,tflite-int8,onnx,tfjs
+export-tfjs: .venv/.tensorflow-stamp .venv/.tfjs-stamp .venv/.web-stamp  ## The same, and for TensorFlow.js, with its converter in an environment of its own
+	@PATH="$$PATH:$(CURDIR)/.venv/tfjs/bin" $(MAKE) export-keras FORMATS="$(FORMATS)"
+
+browser: .venv/.tensorflow-stamp .venv/.web-stamp  ## Show a page that classifies images in the browser on http://127.0.0.1:8000 (PORT=8080: on another port)
+	@cd "$(FOLDER)" && python -m Resnet23.keras_variant.page
+	@echo 'http://127.0.0.1:$(or $(PORT),8000) shows the page until Ctrl-C is pressed'
+	@cd "$(FOLDER)" && python -m http.server --bind 127.0.0.1 --directory models/export/keras/page $(or $(PORT),8000)
+
+.PHONY: test-keras
+test-keras: .venv/.tensorflow-stamp  ## Run the tests that need TensorFlow, which shares no process with PyTorch
+	@pytest tests/keras_variant
 
 ##@ Tracking and models
 
@@ -176,9 +220,12 @@ notebooks: .venv/.dev-stamp  ## Run the notebooks and write what they show to do
 		--output-dir docs/notebooks notebooks/*.ipynb
 
 .PHONY: requirements
-requirements: .venv/.dev-stamp  ## Resolve requirements.txt and requirements-dev.txt anew from pyproject.toml
-	@$(RESOLVE) --all-extras --output-file requirements-dev.txt
+requirements: .venv/.dev-stamp  ## Resolve requirements.txt, -dev.txt and -tensorflow.txt anew from pyproject.toml
+	@$(RESOLVE) --all-extras --output-file requirements-tensorflow.txt
+	@$(RESOLVE) $(DEV_EXTRAS:%=--extra %) --constraint requirements-tensorflow.txt --output-file requirements-dev.txt
 	@$(RESOLVE) --constraint requirements-dev.txt --output-file requirements.txt
+
+DEV_EXTRAS = export heads zoo explain studies tensorboard notebooks dev
 
 # One resolution for all supported versions of Python and all platforms.
 RESOLVE = uv pip compile pyproject.toml --universal --fork-strategy fewest --upgrade --quiet --no-annotate \
@@ -208,6 +255,33 @@ clean:  ## Remove the demo and the tools' caches (not .venv, data, models, repor
 .venv/.dev-stamp: requirements-dev.txt .venv/.core-stamp
 	@echo 'Installing the packages of requirements-dev.txt into .venv ...'
 	@$(PIP_INSTALL) --quiet -r requirements-dev.txt || { $(INSTALL_FAILED); }
+	@touch $@
+
+.venv/.tensorflow-stamp: requirements-tensorflow.txt .venv/.dev-stamp
+	@python -c 'import sys; sys.exit(sys.version_info >= (3, 14))' || { \
+		echo "make: TensorFlow has no wheels for Python 3.14 yet; with another one: rm -r .venv, then" \
+			"make setup-tensorflow PYTHON=python3.13"; exit 1; }
+	@echo 'Installing the packages of requirements-tensorflow.txt into .venv ...'
+	@$(PIP_INSTALL) --quiet -r requirements-tensorflow.txt || { $(INSTALL_FAILED); }
+	@touch $@
+
+# TensorFlow.js's converter wants an older TensorFlow, and says less than it needs of two other packages.
+.venv/.tfjs-stamp: .venv/.core-stamp
+	@python -c 'import sys; sys.exit(sys.version_info >= (3, 13))' || { \
+		echo "make: TensorFlow.js's converter needs Python 3.11 or 3.12; with it: rm -r .venv, then" \
+			"make export-tfjs PYTHON=python3.12"; exit 1; }
+	@echo 'Installing the converter of TensorFlow.js into .venv/tfjs (some minutes, 3 GB) ...'
+	@python -m venv --clear .venv/tfjs
+	@.venv/tfjs/bin/python -m pip install --disable-pip-version-check --no-compile --quiet \
+		'tensorflowjs==4.22.0' 'tensorflow==2.19.0' 'ydf<0.13' 'setuptools<81' || { $(INSTALL_FAILED); }
+	@touch $@
+
+WEB := Resnet23/keras_variant/web
+.venv/.web-stamp: $(WEB)/package-lock.json .venv/.core-stamp
+	@command -v npm > /dev/null || { echo 'make: this needs npm, which comes with Node.js'; exit 1; }
+	@echo 'Fetching the JavaScript libraries of package-lock.json from the npm registry into .venv/web (450 MB) ...'
+	@mkdir -p .venv/web && cp $(WEB)/package.json $(WEB)/package-lock.json .venv/web
+	@npm ci --prefix .venv/web --ignore-scripts --no-audit --no-fund --loglevel=error || { $(INSTALL_FAILED); }
 	@touch $@
 
 INSTALL_FAILED = echo 'make: the installation failed, see above; mend the network or the disk and run make again, or "rm -r .venv" first'; exit 1

@@ -7,7 +7,7 @@ they are what a preset gets for the keys it does not name, whereas params.yaml n
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from ruamel.yaml import YAML
@@ -27,6 +27,7 @@ FIGURES_DIR = REPORTS_DIR / "figures"
 EXTRAS_DIR = REPORTS_DIR / "extras"
 PRESETS_DIR = Path("presets")
 PARAMS_FILE = Path("params.yaml")
+TWIN = "keras"  # the part of a preset that is meant for the parameters of the Keras pipeline
 
 CHECKPOINT_FILE = MODELS_DIR / "resnet23_cifar.pth"
 ENCODER_DIR = MODELS_DIR / "encoder"
@@ -249,6 +250,9 @@ class Params(Section):
     tracking: TrackingParams = TrackingParams()
 
 
+Kind = TypeVar("Kind", bound=Section)
+
+
 def load_params(
     file: str | Path = PARAMS_FILE, preset: str | None = None, assignments: Sequence[str] | None = None
 ) -> Params:
@@ -256,21 +260,33 @@ def load_params(
 
     Raises InputError naming the file and every wrong key at once.
     """
-    merged, origin = merge_params(file, preset, assignments)
+    return validate_params(Params, *merge_params(file, preset, assignments))
+
+
+def validate_params(kind: type[Kind], merged: Mapping[str, Any], origin: str) -> Kind:
+    """Values as typed parameters; raises InputError naming `origin` and every wrong key at once."""
     try:
-        return Params.model_validate(merged)
+        return kind.model_validate(merged)
     except ValidationError as error:
-        raise InputError(f"{origin}: " + "; ".join(_describe(error))) from None
+        raise InputError(f"{origin}: " + "; ".join(_describe(error, kind))) from None
 
 
 def merge_params(
-    file: str | Path = PARAMS_FILE, preset: str | None = None, assignments: Sequence[str] | None = None
+    file: str | Path = PARAMS_FILE,
+    preset: str | None = None,
+    assignments: Sequence[str] | None = None,
+    part: str | None = None,
 ) -> tuple[dict[str, Any], str]:
-    """The parameters before validation, and the names of the places they came from, for messages."""
+    """The parameters before validation, and the names of the places they came from, for messages.
+
+    Of the preset count the sections below the key `part`, without it all others.
+    """
     merged = read_yaml(file)
     origins = [printable(file)]
     if preset is not None:
-        merged.update(read_yaml(preset_file(preset)))
+        sections = read_yaml(preset_file(preset))
+        twin = sections.pop(TWIN, None) or {}
+        merged.update(sections if part is None else twin)
         origins.append(printable(preset_file(preset)))
     for assignment in assignments or ():
         _assign(merged, assignment)
@@ -335,20 +351,20 @@ def _assign(params: dict[str, Any], assignment: str) -> None:
     section[last] = _parse_yaml(text, f"--set {key}")
 
 
-def _describe(error: ValidationError) -> Iterator[str]:
+def _describe(error: ValidationError, kind: type[Section]) -> Iterator[str]:
     """One phrase for each wrong key: the key, what was found, what was expected."""
     for item in error.errors():
         key = ".".join(str(part) for part in item["loc"])
         if item["type"] == "extra_forbidden":
-            yield f"{key}: unknown key, {suggest(str(item['loc'][-1]), _known_keys(item['loc'][:-1]))}"
+            yield f"{key}: unknown key, {suggest(str(item['loc'][-1]), _known_keys(kind, item['loc'][:-1]))}"
         else:
             expected = item["msg"].replace("Input should be", "expected").replace(" or instance of ", " or ")
             yield f"{key}: found {item['input']!r}, {expected}"
 
 
-def _known_keys(location: Sequence[int | str]) -> list[str]:
-    """The keys that the section at `location` has."""
-    section: Any = Params
+def _known_keys(kind: type[Section], location: Sequence[int | str]) -> list[str]:
+    """The keys that the section at `location` of the parameters has."""
+    section: Any = kind
     for part in location:
         section = section.model_fields[part].annotation
     return list(section.model_fields)

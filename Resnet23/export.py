@@ -8,30 +8,32 @@ onnx-images takes images (N, H, W, 3) uint8 of any size, the others pixels (N, 3
 model's own size S. What else a user has to know is in each file as JSON, under the name classifier.json.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
-import numpy as np
 import torch
 import typer
 from loguru import logger
 
 from Resnet23.arrays import Features, read_features
 from Resnet23.command import DebugOption, run_command
-from Resnet23.config import CHECKPOINT_FILE, EXPORT_DIR, EXPORT_RESULTS, suggest
+from Resnet23.config import CHECKPOINT_FILE, EXPORT_DIR, EXPORT_RESULTS
 from Resnet23.errors import InputError, IntegrityError, Resnet23Error, name_some
-from Resnet23.exporting.comparison import BATCH_SIZE, Samples, make_samples, resize_to, spread, with_another_size
+from Resnet23.exporting.choices import calibration_images, parse_names
+from Resnet23.exporting.comparison import as_input, make_samples, resize_to, with_another_size
 from Resnet23.exporting.formats import FORMATS, require_packages, write_checked
 from Resnet23.exporting.measuring import Measurement, measure
 from Resnet23.exporting.networks import PixelClassifier
+from Resnet23.exporting.parity import BATCH_SIZE, Network, Samples, spread
+from Resnet23.exporting.rows import row, table
 from Resnet23.exporting.source import Source, describe
 from Resnet23.files import printable, require_writable, sha256_file, write_json
 from Resnet23.machine import describe_machine
 from Resnet23.modeling.checkpoint import Checkpoint, load_checkpoint
 from Resnet23.modeling.inference import Classifier
 
-CALIBRATION_IMAGES = 256
 IMAGES_OF_ANOTHER_SIZE = 100
 ALL_FORMATS = ",".join(FORMATS)
 
@@ -59,7 +61,7 @@ def main(
     samples = take_samples(classifier, features, limit)
     calibration = resize_to(calibration_images(features), checkpoint.preprocessing)
     source = Source(checkpoint, describe(checkpoint), calibration=calibration)
-    original = measure(model, lambda path: PixelClassifier(load_checkpoint(path)), False, samples[:1])
+    original = measure_file(model, lambda path: PixelClassifier(load_checkpoint(path)), False, samples[:1])
     rows, errors = export_all(names, source, output, samples)
     rows = [row("pytorch", model, original), *rows]
     write_json(EXPORT_RESULTS, {**_circumstances(model, checkpoint, len(samples[0].images)), "formats": rows})
@@ -72,10 +74,8 @@ def main(
 
 def parse_formats(text: str) -> list[str]:
     """Names separated by commas; raises InputError for an unknown one or one that lacks its packages."""
-    names = list(dict.fromkeys(name.strip() for name in text.split(",")))
+    names = parse_names(text, FORMATS)
     for name in names:
-        if name not in FORMATS:
-            raise InputError(f"--formats: found {name!r}, which is no known format; {suggest(name, list(FORMATS))}")
         require_packages(FORMATS[name])
     return names
 
@@ -95,12 +95,6 @@ def take_samples(classifier: Classifier, features: Features, limit: int) -> list
     images = resize_to(features.test.images[rows], classifier.checkpoint.preprocessing)
     samples = make_samples(classifier, images, features.test.targets[rows])
     return [samples, with_another_size(classifier, samples, IMAGES_OF_ANOTHER_SIZE)]
-
-
-def calibration_images(features: Features) -> np.ndarray:
-    """Validation images (N, S, S, 3) uint8, or training images where there are none to validate on."""
-    rows = features.val_indices if len(features.val_indices) else features.train_indices
-    return features.train.images[rows[spread(len(rows), CALIBRATION_IMAGES)]]
 
 
 def export_all(
@@ -129,8 +123,8 @@ def export(name: str, source: Source, path: Path, samples: Sequence[Samples]) ->
 
     def check(written: Path) -> Measurement:
         parts = samples if file_format.takes_images else samples[:1]
-        measured = measure(written, file_format.read, file_format.takes_images, parts)
-        if complaint := file_format.tolerance.complaint(measured.comparison):
+        measured = measure_file(written, file_format.read, file_format.takes_images, parts)
+        if complaint := file_format.tolerance.complaint(measured.comparison, "PyTorch"):
             raise IntegrityError(f"{printable(path)}: not written, as {complaint}")
         return measured
 
@@ -140,36 +134,12 @@ def export(name: str, source: Source, path: Path, samples: Sequence[Samples]) ->
     return write_checked(source.trained.model["name"], file_format, source, path, check)
 
 
-def row(name: str, path: Path, measured: Measurement) -> dict[str, Any]:
-    """A file's figures as plain values."""
-    return {
-        "format": name,
-        "file": printable(path),
-        "error": None,
-        "bytes": measured.bytes,
-        "max_difference": measured.comparison.max_difference,
-        "mean_difference": measured.comparison.mean_difference,
-        "agreement": measured.comparison.agreement,
-        "accuracy": measured.comparison.accuracy,
-        "images_per_second": {str(size): speed for size, speed in measured.images_per_second.items()},
-        "startup_seconds": measured.startup_seconds,
-    }
-
-
-def table(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The figures as lines of text."""
-    lines = ["format            MiB  accuracy  agreement  difference  images/s by 1  by 64  start-up"]
-    for values in rows:
-        if values["error"]:
-            lines.append(f"{values['format']:<12} {values['error']}")
-            continue
-        one, many = values["images_per_second"].values()
-        lines.append(
-            f"{values['format']:<12} {values['bytes'] / 2**20:>8.1f}  {values['accuracy']:>8.2%}  "
-            f"{values['agreement']:>9.2%}  {values['max_difference']:>10.1e}  {one:>13,.0f}  {many:>5,.0f}  "
-            f"{values['startup_seconds']:>6.2f} s"
-        )
-    return "\n".join(lines)
+def measure_file(
+    path: Path, read: Callable[[Path], Network], takes_images: bool, samples: Sequence[Samples]
+) -> Measurement:
+    """What there is to know about a file; `takes_images` says whether it wants bytes or pixels from 0 to 1."""
+    with torch.no_grad():
+        return measure(path, read, partial(as_input, takes_images=takes_images), samples)
 
 
 def _summary(task: str, classes: Sequence[str]) -> str:

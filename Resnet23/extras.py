@@ -10,6 +10,7 @@ from Resnet23.config import EXPLAIN_PICTURE, EXPLAIN_PICTURE_DARK, EXPLAIN_RESUL
 from Resnet23.errors import InputError
 from Resnet23.figures.theme import Picture
 from Resnet23.files import printable
+from Resnet23.outputs import PYTORCH, Outputs
 
 Extra = TypeVar("Extra", bound=BaseModel)
 
@@ -75,20 +76,21 @@ class Explanations:
     picture: Picture
 
 
-def read_exports() -> Exports | None:
-    """The last export, None when there was none; raises InputError when the file is not what Resnet23.export writes."""
-    return _read(EXPORT_RESULTS, Exports, "the results of an export", "make export")
+def read_exports(outputs: Outputs = PYTORCH) -> Exports | None:
+    """The last export, None when there was none; raises InputError when the file is not what an export writes."""
+    return _read(outputs.extras / EXPORT_RESULTS.name, Exports, "the results of an export", outputs.command("export"))
 
 
-def read_explanations() -> Explanations | None:
+def read_explanations(outputs: Outputs = PYTORCH) -> Explanations | None:
     """The last explanations, None when there are none; raises InputError when a part of them is missing or damaged."""
-    about = _read(EXPLAIN_RESULTS, About, "about explanations", "make explain")
+    command = outputs.command("explain")
+    about = _read(outputs.extras / EXPLAIN_RESULTS.name, About, "about explanations", command)
     if about is None:
         return None
     try:
-        light, dark = EXPLAIN_PICTURE.read_bytes(), EXPLAIN_PICTURE_DARK.read_bytes()
+        light, dark = ((outputs.extras / path.name).read_bytes() for path in (EXPLAIN_PICTURE, EXPLAIN_PICTURE_DARK))
     except OSError as error:
-        raise InputError(f"{error.filename}: cannot be read ({error.strerror}); run `make explain`") from None
+        raise InputError(f"{error.filename}: cannot be read ({error.strerror}); run `{command}`") from None
     return Explanations(about, Picture("explanations", about.title, light, dark))
 
 

@@ -7,7 +7,7 @@ from loguru import logger
 from matplotlib.figure import Figure
 
 from Resnet23.command import DebugOption, ParamsOption, PresetOption, SetOption, run_command
-from Resnet23.config import FIGURES_DIR, PAGE_FILE, PARAMS_FILE, RUN_FILE, PlotsParams, load_params
+from Resnet23.config import PARAMS_FILE, PlotsParams, load_params
 from Resnet23.figures.charts import (
     plot_calibration,
     plot_confusion_matrix,
@@ -26,7 +26,8 @@ from Resnet23.figures.multilabel_galleries import plot_multilabel_mistakes, plot
 from Resnet23.figures.superclass_charts import plot_superclasses
 from Resnet23.figures.theme import Picture, Theme, draw_picture
 from Resnet23.files import atomic_write
-from Resnet23.report import build_page
+from Resnet23.outputs import PYTORCH, Outputs
+from Resnet23.report import PageParams, build_page
 from Resnet23.results import Results, read_results
 from Resnet23.tracking import continue_run
 
@@ -88,21 +89,25 @@ def main(
     debug: DebugOption = False,
 ) -> None:
     """Draw the figures and build the report page."""
-    params = load_params(params_file, preset, assignments)
-    results = read_results()
+    write_report(PYTORCH, load_params(params_file, preset, assignments))
+
+
+def write_report(outputs: Outputs, params: PageParams) -> None:
+    """Draw the figures of one pipeline and build its page. Raises InputError when its files do not fit together."""
+    results = read_results(outputs)
     pictures = draw_pictures(results, params.plots)
-    figures = [FIGURES_DIR / f"{picture.name}.png" for picture in pictures]
+    figures = [outputs.figures / f"{picture.name}.png" for picture in pictures]
     for path, picture in zip(figures, pictures, strict=True):
         with atomic_write(path, "wb") as file:
             file.write(picture.light)
-    with atomic_write(PAGE_FILE) as file:
+    with atomic_write(outputs.page) as file:
         file.write(build_page(results, params, pictures))
-    with continue_run(params.tracking, RUN_FILE) as tracker:
+    with continue_run(params.tracking, outputs.run) as tracker:
         tracker.log_tags({"plots": params.plots.model_dump()})
         for path in figures:
             tracker.log_artifact(path, "figures")
-        tracker.log_artifact(PAGE_FILE)
-    logger.info(f"{len(figures)} figures in {FIGURES_DIR}/, the page is {PAGE_FILE}")
+        tracker.log_artifact(outputs.page)
+    logger.info(f"{len(figures)} figures in {outputs.figures}/, the page is {outputs.page}")
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ configuration that shares the repository's cache. It ignores itself, so git and 
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,13 +15,16 @@ from loguru import logger
 from ruamel.yaml import YAML, RoundTripRepresenter
 
 from Resnet23.command import DebugOption, PresetOption, SetOption, run_command
-from Resnet23.config import EXTRAS_DIR, PARAMS_FILE, RAW_DIR, load_params
+from Resnet23.config import PARAMS_FILE, RAW_DIR, TWIN, load_params
 from Resnet23.errors import InputError
 from Resnet23.files import atomic_write, printable
+from Resnet23.keras_variant.params import KERAS_PARAMS_FILE, KerasParams, load_keras_params
+from Resnet23.outputs import KERAS, PYTORCH
 
 PIPELINE_FILE = Path("dvc.yaml")
 LINKED_FOLDERS = (Path("Resnet23"), RAW_DIR)
-COPIED_FILES = (PIPELINE_FILE, EXTRAS_DIR / "README.md")
+COPIED_FILES = (PIPELINE_FILE, PYTORCH.extras / "README.md")
+KERAS_COPIED_FILES = (KERAS_PARAMS_FILE.with_name(PIPELINE_FILE.name), KERAS.extras / "README.md")
 DVC_CONFIG = """\
 [core]
     no_scm = true
@@ -51,17 +54,33 @@ def make_project(folder: Path, preset: str | None = None, assignments: list[str]
     Raises InputError for a wrong parameter, an unknown preset, or a folder that is none of ours.
     """
     check_folder(folder)
-    params = load_params(PARAMS_FILE, preset, assignments).model_dump()
+    own, twin = split_assignments(assignments)
+    params = load_params(PARAMS_FILE, preset, own).model_dump()
+    keras_params = load_keras_params(KERAS_PARAMS_FILE, preset, twin) if KERAS_PARAMS_FILE.exists() else None
     params["data"]["source"] = seen_from(folder, params["data"]["source"])
     for linked in LINKED_FOLDERS:
         link_folder(linked, folder / linked)
-    for copied in COPIED_FILES:
-        write_text(folder / copied, copied.read_text(encoding="utf-8"))
+    copy_texts(COPIED_FILES, folder)
+    if keras_params:
+        add_keras_pipeline(folder, keras_params, describe_origin(preset, twin, KERAS_PARAMS_FILE))
     cache = Path(os.path.relpath(Path(".dvc/cache"), folder / ".dvc")).as_posix()
     write_text(folder / ".dvc" / "config", DVC_CONFIG.format(cache=cache))
     write_text(folder / ".dvcignore", "/data/raw/\n/data/processed/train/\n/data/processed/test/\n/models/.resume/\n")
     write_text(folder / ".gitignore", "*\n")
-    write_params(folder / PARAMS_FILE, params, describe_origin(preset, assignments))
+    write_params(folder / PARAMS_FILE, params, describe_origin(preset, own))
+
+
+def add_keras_pipeline(folder: Path, params: KerasParams, origin: str) -> None:
+    """Give the project the Keras pipeline with its effective parameters."""
+    copy_texts(KERAS_COPIED_FILES, folder)
+    write_params(folder / KERAS_PARAMS_FILE, params.model_dump(), origin, template=KERAS_PARAMS_FILE)
+
+
+def split_assignments(assignments: Sequence[str] | None) -> tuple[list[str], list[str]]:
+    """Those for the project's parameters, and those for the Keras pipeline's, as in keras.train.epochs=3."""
+    prefix = f"{TWIN}."
+    twin = [each.removeprefix(prefix) for each in assignments or () if each.startswith(prefix)]
+    return [each for each in assignments or () if not each.startswith(prefix)], twin
 
 
 def check_folder(folder: Path) -> None:
@@ -98,18 +117,24 @@ def link_folder(source: Path, target: Path) -> None:
     shutil.copytree(source, target, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
 
 
+def copy_texts(files: Iterable[Path], folder: Path) -> None:
+    """Copy text files of the repository to the same places below `folder`."""
+    for file in files:
+        write_text(folder / file, file.read_text(encoding="utf-8"))
+
+
 def write_text(path: Path, text: str) -> None:
     """Write a UTF-8 text file atomically."""
     with atomic_write(path) as file:
         file.write(text)
 
 
-def write_params(path: Path, params: Mapping[str, Any], origin: str) -> None:
-    """Write all parameters with the comments of the repository's params.yaml, under a line that tells their origin."""
+def write_params(path: Path, params: Mapping[str, Any], origin: str, template: Path = PARAMS_FILE) -> None:
+    """Write all parameters with the comments of the repository's own file, under a line that tells their origin."""
     yaml = YAML()  # the kind that keeps comments
     yaml.Representer = ExplicitNullRepresenter
     yaml.width = 200  # columns; no value of ours is broken into lines
-    document = yaml.load(PARAMS_FILE.read_text(encoding="utf-8"))
+    document = yaml.load(template.read_text(encoding="utf-8"))
     update_values(document, params)
     with atomic_write(path) as file:
         file.write(f"# Written by Resnet23.project from {origin}; the next call overwrites it.\n")
@@ -125,9 +150,9 @@ def update_values(document: dict[str, Any], values: Mapping[str, Any]) -> None:
             document[key] = value
 
 
-def describe_origin(preset: str | None, assignments: list[str] | None) -> str:
+def describe_origin(preset: str | None, assignments: Sequence[str] | None, file: Path = PARAMS_FILE) -> str:
     """The places that a project's parameters come from, as in "params.yaml + preset digits + train.epochs=3"."""
-    return " + ".join([str(PARAMS_FILE), *([f"preset {preset}"] if preset else []), *(assignments or [])])
+    return " + ".join([file.as_posix(), *([f"preset {preset}"] if preset else []), *(assignments or [])])
 
 
 def main(

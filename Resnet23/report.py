@@ -3,16 +3,17 @@
 import platform
 from base64 import b64encode
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from io import BytesIO
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-from Resnet23.config import Params, flatten
+from Resnet23.config import PlotsParams, TrackingParams, flatten
 from Resnet23.extras import Explanations
 from Resnet23.figures.findings import accuracy_interval, gap_finding, headline, percent
 from Resnet23.figures.multilabel_findings import multilabel_gap_finding, multilabel_headline
@@ -26,7 +27,6 @@ from Resnet23.results import Results
 from Resnet23.revision import git_revision
 
 TEMPLATES = {"multiclass": "report.html", "multilabel": "multilabel.html"}
-PACKAGES = ("torch", "torchvision", "numpy", "scikit-learn", "dvc", "mlflow")
 EXAMPLES = 6  # right and wrong predictions shown, of each
 EXAMPLE_PIXELS = 96  # largest side of an example's picture
 TOP = 3  # classes listed under an example
@@ -75,6 +75,23 @@ EXPLAINED = (
 )
 
 
+class NamedModel(Protocol):
+    """Parameters that say which network it is."""
+
+    name: str
+
+
+class PageParams(Protocol):
+    """The parameters of a pipeline, as far as the page and the figures know them; all of them are listed."""
+
+    model: NamedModel
+    plots: PlotsParams
+    tracking: TrackingParams
+
+    def model_dump(self) -> dict[str, Any]:
+        """All parameters as plain values."""
+
+
 @dataclass(frozen=True)
 class Example:
     """One test image and what the network made of it."""
@@ -87,7 +104,7 @@ class Example:
     guesses: list[tuple[str, float]]  # the TOP classes, and all labels that were given, with their probabilities
 
 
-def build_page(results: Results, params: Params, pictures: Sequence[Picture]) -> str:
+def build_page(results: Results, params: PageParams, pictures: Sequence[Picture]) -> str:
     """The page as HTML, the same for the same inputs; every value is escaped by the template engine."""
     environment = Environment(
         loader=PackageLoader("Resnet23"),
@@ -107,7 +124,8 @@ def build_page(results: Results, params: Params, pictures: Sequence[Picture]) ->
         data=_data(results),
         params=flatten(params.model_dump()),
         model=params.model.name,
-        versions=_versions(),
+        outputs=results.outputs,
+        versions=_versions(results.outputs.packages),
         revision=git_revision(),
         checkpoint_sha256=results.checkpoint_sha256,
         exports=results.exports,
@@ -229,12 +247,10 @@ def _data(results: Results) -> dict[str, Any]:
     }
 
 
-def _versions() -> dict[str, str]:
-    """The versions that matter, without importing the packages."""
+def _versions(packages: Sequence[str]) -> dict[str, str]:
+    """The versions of those that are installed, without importing them."""
     versions = {"Python": platform.python_version()}
-    for package in PACKAGES:
-        try:
+    for package in packages:
+        with suppress(PackageNotFoundError):
             versions[package] = version(package)
-        except PackageNotFoundError:
-            versions[package] = "not installed"
     return versions

@@ -10,30 +10,14 @@ from zipfile import BadZipFile
 import numpy as np
 
 from Resnet23.arrays import Features, read_features
-from Resnet23.config import (
-    CHECKPOINT_FILE,
-    HISTORY_FILE,
-    INSPECTION_FILE,
-    METRICS_FILE,
-    PREDICTIONS_FILE,
-    RUN_FILE,
-    VAL_PREDICTIONS_FILE,
-)
 from Resnet23.errors import InputError, IntegrityError
 from Resnet23.extras import Explanations, Exports, read_explanations, read_exports
 from Resnet23.files import printable, sha256_file
 from Resnet23.history import read_history
 from Resnet23.multilabel_predictions import MultilabelPredictions, read_multilabel_predictions
+from Resnet23.outputs import PYTORCH, Outputs
 from Resnet23.predictions import Predictions, read_predictions
 
-MAKERS = {
-    CHECKPOINT_FILE: "train",
-    HISTORY_FILE: "train",
-    INSPECTION_FILE: "train",
-    VAL_PREDICTIONS_FILE: "train",
-    PREDICTIONS_FILE: "predict",
-    METRICS_FILE: "predict",
-}
 METRICS = {
     "multiclass": (
         "train_accuracy", "accuracy", "balanced_accuracy", "precision", "recall", "f1", "mAP", "loss", "ece"
@@ -58,8 +42,9 @@ class Inspection:
 
 @dataclass(frozen=True)
 class Results:
-    """One run of the pipeline."""
+    """One run of a pipeline."""
 
+    outputs: Outputs
     features: Features
     history: dict[str, np.ndarray]
     inspection: Inspection
@@ -72,28 +57,29 @@ class Results:
     run: dict[str, Any]  # run_id, experiment, store; empty when the training was not tracked
 
 
-def read_results() -> Results:
-    """Read the files of the project in the current directory.
+def read_results(outputs: Outputs = PYTORCH) -> Results:
+    """Read the files that one pipeline has left in the project in the current directory.
 
     Raises InputError when one is missing, with the command that makes it, or when they are of different runs.
     """
-    for path, stage in MAKERS.items():
+    for path, stage in outputs.makers.items():
         if not path.exists():
-            raise InputError(f"{printable(path)}: no such file; `make {stage}` writes it")
-    features, inspection = read_features(), read_inspection(INSPECTION_FILE)
+            raise InputError(f"{printable(path)}: no such file; `{outputs.command(stage)}` writes it")
+    features, inspection = read_features(), read_inspection(outputs.inspection)
     read = READ_PREDICTIONS[features.task]
     mean_precision = {} if inspection.val_mAP is None else {"val_mAP": inspection.val_mAP}
     results = Results(
+        outputs,
         features,
-        read_history(HISTORY_FILE) | mean_precision,
+        read_history(outputs.history) | mean_precision,
         inspection,
-        read(PREDICTIONS_FILE),
-        read(VAL_PREDICTIONS_FILE),
-        read_metrics(METRICS_FILE, features.task),
-        sha256_file(CHECKPOINT_FILE),
-        read_exports(),
-        read_explanations(),
-        _read_json(RUN_FILE) if RUN_FILE.exists() else {},
+        read(outputs.predictions),
+        read(outputs.val_predictions),
+        read_metrics(outputs.metrics, features.task),
+        sha256_file(outputs.checkpoint),
+        read_exports(outputs),
+        read_explanations(outputs),
+        _read_json(outputs.run) if outputs.run.exists() else {},
     )
     _check_classes(results)
     _check_run(results)
@@ -128,30 +114,31 @@ def read_inspection(path: Path) -> Inspection:
 
 def _check_classes(results: Results) -> None:
     """Every file must be about the classes of the features, in the same order."""
-    expected = results.features.classes
+    expected, outputs = results.features.classes, results.outputs
     found = {
-        PREDICTIONS_FILE: results.predictions.classes,
-        VAL_PREDICTIONS_FILE: results.validation.classes,
-        METRICS_FILE: list(results.metrics["per_class"]),
+        outputs.predictions: results.predictions.classes,
+        outputs.val_predictions: results.validation.classes,
+        outputs.metrics: list(results.metrics["per_class"]),
     }
     for path, classes in found.items():
         if classes != expected:
             raise InputError(
                 f"{printable(path)}: found the classes {_listing(classes)}, expected those of the features, "
-                f"{_listing(expected)}; run `make {MAKERS[path]}`"
+                f"{_listing(expected)}; run `{outputs.command(outputs.makers[path])}`"
             )
 
 
 def _check_run(results: Results) -> None:
     """The predictions must be of the test images, and the metrics of the predictions."""
-    predictions, test = results.predictions, results.features.test
+    predictions, test, outputs = results.predictions, results.features.test, results.outputs
+    written, command = printable(outputs.predictions), outputs.command("predict")
     if predictions.files != test.files or not np.array_equal(predictions.labels, test.targets):
-        raise InputError(f"{printable(PREDICTIONS_FILE)}: not of the test images in the features; run `make predict`")
+        raise InputError(f"{written}: not of the test images in the features; run `{command}`")
     name, accuracy = ACCURACY[results.features.task], float(predictions.right.mean())
     if abs(accuracy - results.metrics[name]) > 1e-6:
         raise InputError(
-            f"{printable(METRICS_FILE)}: found {name} {results.metrics[name]:.4f}, but "
-            f"{printable(PREDICTIONS_FILE)} has {accuracy:.4f}; run `make predict`"
+            f"{printable(outputs.metrics)}: found {name} {results.metrics[name]:.4f}, but "
+            f"{written} has {accuracy:.4f}; run `{command}`"
         )
 
 

@@ -8,26 +8,26 @@ from typing import Annotated
 import typer
 
 from Resnet23.command import DebugOption, run_command
-from Resnet23.config import CHECKPOINT_FILE, FIGURES_DIR, METRICS_FILE, PAGE_FILE
 from Resnet23.errors import InputError
 from Resnet23.files import printable
+from Resnet23.outputs import KERAS, PYTORCH, Outputs
 
 
-def summarize(folder: Path) -> str:
+def summarize(folder: Path, outputs: Outputs = PYTORCH) -> str:
     """How good the project in `folder` is on the test images, and the paths of its page, figures and model.
 
     Raises InputError when the project has no metrics yet.
     """
-    file = folder / METRICS_FILE
+    file = folder / outputs.metrics
     try:
         result = _result(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{printable(file)}: no metrics to read ({error}); run the pipeline with: dvc repro") from None
+        raise InputError(f"{printable(file)}: no metrics to read ({error}); run `{outputs.command('plots')}`") from None
     lines = [
         result,
-        f"Report page    {printable(folder / PAGE_FILE)}",
-        f"Figures        {printable(folder / FIGURES_DIR)}",
-        f"Model          {printable(folder / CHECKPOINT_FILE)}",
+        f"Report page    {printable(folder / outputs.page)}",
+        f"Figures        {printable(folder / outputs.figures)}",
+        f"Model          {printable(folder / outputs.checkpoint)}",
     ]
     return "\n".join(lines)
 
@@ -42,10 +42,11 @@ def _result(metrics: Mapping[str, float]) -> str:
 
 def main(
     folder: Annotated[Path, typer.Argument(metavar="DIR", help="The project's folder.")] = Path(),
+    keras: Annotated[bool, typer.Option("--keras", help="What its Keras pipeline reached.")] = False,
     debug: DebugOption = False,
 ) -> None:
     """Print what the project in DIR reached and where to look at it."""
-    print(summarize(folder))
+    print(summarize(folder, KERAS if keras else PYTORCH))
 
 
 if __name__ == "__main__":

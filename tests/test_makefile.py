@@ -27,10 +27,17 @@ def installed(tmp_path: Path) -> Path:
     folder = tmp_path / "my repository"
     (folder / ".venv" / "bin").mkdir(parents=True)
     (folder / ".venv" / "bin" / "python").symlink_to(sys.executable)
-    for name in ("Makefile", "pyproject.toml", "requirements.txt", "requirements-dev.txt"):
+    for name in (
+        "Makefile",
+        "pyproject.toml",
+        "requirements.txt",
+        "requirements-dev.txt",
+        "requirements-tensorflow.txt",
+    ):
         shutil.copy(ROOT / name, folder / name)
     (folder / ".venv" / ".core-stamp").touch()
     (folder / ".venv" / ".dev-stamp").touch()
+    (folder / ".venv" / ".tensorflow-stamp").touch()
     return folder
 
 
@@ -111,6 +118,38 @@ def test_an_export_follows_the_training_and_ends_on_the_page(installed):
 def test_explanations_follow_the_predictions_and_end_on_the_page(installed):
     assert recipe(installed, "explain").strip() == "dvc repro predict && python -m Resnet23.explain && dvc repro plots"
     assert 'python -m Resnet23.explain --count "3" &&' in recipe(installed, "explain", "PRESET=digits", "COUNT=3")
+
+
+@pytest.mark.parametrize("stage", ["train", "predict", "plots"])
+def test_the_keras_pipeline_runs_its_own_stages(stage, installed):
+    pipeline = "pipelines/keras/dvc.yaml"
+    assert recipe(installed, f"{stage}-keras").strip() == f"dvc repro {pipeline}:{stage}"
+    commands = recipe(installed, f"{stage}-keras", "PRESET=digits", "FRESH=1")
+    afresh = f"RESNET23_FRESH=1 dvc repro --single-item --force {pipeline}:train"
+    assert f'cd "runs/digits" && dvc repro features && {afresh} && dvc repro {pipeline}:{stage}' in commands
+
+
+def test_both_pipelines_run_before_they_are_compared(installed):
+    commands = recipe(installed, "compare-keras", "PRESET=digits")
+    both = "dvc repro && dvc repro pipelines/keras/dvc.yaml && python -m Resnet23.keras_variant.compare"
+    assert f'cd "runs/digits" && {both}' in commands
+
+
+def test_tensorflow_is_installed_for_what_needs_it_and_for_nothing_else(installed):
+    (installed / ".venv" / ".tensorflow-stamp").unlink()
+    assert "-r requirements-tensorflow.txt" in recipe(installed, "test-keras")
+    for target in ("demo", "test", "export"):
+        assert "tensorflow" not in recipe(installed, target)
+
+
+def test_a_keras_export_follows_its_training_and_ends_on_its_page(installed):
+    (installed / ".venv" / ".tensorflow-stamp").touch()
+    pipeline, command = "pipelines/keras/dvc.yaml", "python -m Resnet23.keras_variant.export"
+    found = " ".join(recipe(installed, "export-keras").replace("\\\n", " ").split())
+    assert found == f"dvc repro {pipeline}:train && {command} && dvc repro {pipeline}:plots"
+    commands = recipe(installed, "export-keras", "PRESET=digits", "FORMATS=onnx")
+    assert 'cd "runs/digits" &&' in commands
+    assert '--formats "onnx" &&' in commands
 
 
 def test_the_demo_works_in_a_folder_of_its_own(installed):

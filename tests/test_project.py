@@ -10,9 +10,10 @@ import pytest
 
 from Resnet23.config import load_params, preset_file, read_yaml
 from Resnet23.errors import InputError
+from Resnet23.keras_variant.params import load_keras_params
 from Resnet23.project import make_project
 
-COPIED = ["params.yaml", "dvc.yaml", "presets", ".dvc/config"]
+COPIED = ["params.yaml", "dvc.yaml", "pipelines", "presets", "reports/keras/extras", ".dvc/config"]
 
 
 @pytest.fixture
@@ -40,6 +41,16 @@ def test_a_project_has_the_effective_parameters_with_their_comments(small_reposi
     assert "params.yaml + preset digits + train.epochs=3" in text.splitlines()[0]
     assert "every random draw comes from it" in text
     assert "max_leaked: null" in text
+
+
+def test_a_project_has_the_keras_pipeline_with_what_the_preset_says_of_it(small_repository):
+    make_project(Path("runs/digits"), "digits", ["keras.train.epochs=3"])
+    written = read_yaml("runs/digits/pipelines/keras/params.yaml")
+    assert written == load_keras_params(preset="digits", assignments=["train.epochs=3"]).model_dump()
+    assert written["model"]["width"] == read_yaml(preset_file("digits"))["keras"]["model"]["width"]
+    assert read_yaml("runs/digits/params.yaml") == load_params(preset="digits").model_dump()
+    assert Path("runs/digits/pipelines/keras/dvc.yaml").read_text() == Path("pipelines/keras/dvc.yaml").read_text()
+    assert Path("runs/digits/reports/keras/extras/README.md").is_file()
 
 
 @pytest.mark.parametrize("source", ["https://example.org/photos.zip", os.path.abspath(os.sep)])
@@ -94,8 +105,9 @@ def test_only_a_new_folder_inside_the_repository_becomes_a_project(folder, small
 def test_a_wrong_parameter_or_preset_leaves_no_folder(small_repository):
     with pytest.raises(InputError, match="did you mean digits"):
         make_project(Path("demo"), "digit")
-    with pytest.raises(InputError, match="did you mean epochs"):
-        make_project(Path("demo"), assignments=["train.epoch=1"])
+    for assignment in ("train.epoch=1", "keras.train.epoch=1"):
+        with pytest.raises(InputError, match="did you mean epochs"):
+            make_project(Path("demo"), assignments=[assignment])
     assert not Path("demo").exists()
     assert preset_file("digits").is_file()
 
@@ -109,6 +121,7 @@ def test_git_and_dvc_of_the_repository_do_not_see_the_project(small_repository):
     Path("dvc.yaml").write_text(
         f"stages:\n  one:\n    cmd: {cmd}\n    deps: [reports/extras/README.md]\n    outs: [out]\n"
     )
+    Path("pipelines/keras/dvc.yaml").write_text("stages: {}\n")
     Path(".gitignore").write_text("/out\n")
     output("git", "init", "--quiet")
     output(*dvc, "repro", "--quiet")

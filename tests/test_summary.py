@@ -29,5 +29,5 @@ def test_without_metrics_the_message_says_how_to_get_them(content, tmp_path):
     if content is not None:
         file.parent.mkdir()
         file.write_text(content)
-    with pytest.raises(InputError, match="dvc repro"):
+    with pytest.raises(InputError, match="make plots"):
         summarize(tmp_path)

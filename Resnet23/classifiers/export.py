@@ -19,8 +19,8 @@ from Resnet23.classifiers.options import EncoderOption, HeadArgument, TrustOptio
 from Resnet23.classifiers.saved import TrainedHead, load_trained_head
 from Resnet23.command import DebugOption, run_command
 from Resnet23.errors import InputError, IntegrityError
-from Resnet23.exporting.comparison import Network
 from Resnet23.exporting.formats import FORMATS, Format, require_packages, write_checked
+from Resnet23.exporting.parity import Network
 from Resnet23.exporting.source import Source
 from Resnet23.files import printable
 

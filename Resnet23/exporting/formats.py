@@ -1,24 +1,21 @@
 """The formats that a trained model can be exported to: one table, and the way into a file that proved right."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TypeVar
 
-from Resnet23.errors import InputError, IntegrityError, Resnet23Error, missing_package
+from Resnet23.errors import InputError, IntegrityError, missing_package
 from Resnet23.exporting import onnx_files, torch_files
-from Resnet23.exporting.comparison import Network, Tolerance
+from Resnet23.exporting.guard import explained, quiet
+from Resnet23.exporting.parity import EIGHT_BITS, FLOAT, Network, Tolerance
 from Resnet23.exporting.source import Source
-from Resnet23.exporting.tracing import quiet
 from Resnet23.files import atomic_path, printable
 
 Checked = TypeVar("Checked")
 
-FLOAT = Tolerance(max_difference=1e-4, agreement=0.995)
 RESIZED = Tolerance(max_difference=0.02, agreement=0.995)  # one level of a pixel may differ
-EIGHT_BITS = Tolerance(mean_difference=0.05, accuracy_loss=0.03)
 
 ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
@@ -74,21 +71,9 @@ def write_checked(
 
     Raises InputError when the model cannot be exported to this format, and IntegrityError when the file cannot be used.
     """
-    with _explained(InputError, f"{name}: does not export to {printable(path)}"), quiet():
+    with explained(InputError, f"{name}: does not export to {printable(path)}"), quiet():
         content = file_format.write(source)
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
-        with _explained(IntegrityError, f"{printable(path)}: not written, as it does not run"), quiet():
+        with explained(IntegrityError, f"{printable(path)}: not written, as it does not run"), quiet():
             return check(temporary)
-
-
-@contextmanager
-def _explained(kind: type[Resnet23Error], what: str) -> Iterator[None]:
-    """Give exceptions of the exporters and runtimes, which are of many kinds, as one line."""
-    try:
-        yield
-    except (MemoryError, IntegrityError):
-        raise
-    except Exception as error:
-        reason = next(iter(str(error.__cause__ or error).splitlines()), type(error).__name__)[:200]
-        raise kind(f"{what} ({reason})") from error

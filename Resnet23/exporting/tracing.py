@@ -1,10 +1,6 @@
-"""A network's computation as a graph of torch.export or ONNX, with PyTorch's exporters kept quiet."""
+"""A network's computation as a graph of torch.export or ONNX."""
 
-import io
-import logging
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -12,19 +8,6 @@ from torch.export import Dim, ExportedProgram, export
 
 OPSET = 20  # of ONNX 1.15 (2023); ONNX Runtime 1.17 and later run it
 INPUT, OUTPUT = "images", "probabilities"
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """Keep exporters from printing graphs, advice to their developers and deprecations; exceptions say enough."""
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings(), redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)
 
 
 def trace(network: nn.Module, images: Tensor, dynamic: Sequence[str]) -> ExportedProgram:

@@ -1,14 +1,11 @@
 """Stage 4: what the trained network says about the test images; and, as a command, about any image files."""
 
-import csv
-import io
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import typer
 from loguru import logger
-from sklearn.metrics import classification_report
 
 from Resnet23.arrays import Features, read_features
 from Resnet23.command import DebugOption, ParamsOption, PresetOption, SetOption, run_command
@@ -25,6 +22,7 @@ from Resnet23.files import write_json
 from Resnet23.modeling.checkpoint import load_checkpoint
 from Resnet23.modeling.device import choose_device
 from Resnet23.modeling.evaluate import evaluate
+from Resnet23.modeling.evaluation_record import confusion_table, report_text, tracked_metrics
 from Resnet23.modeling.inference import Classifier
 from Resnet23.modeling.losses import get_task
 from Resnet23.modeling.metrics import classification_metrics
@@ -34,8 +32,6 @@ from Resnet23.modeling.superclass_metrics import superclass_metrics
 from Resnet23.multilabel_predictions import MultilabelPredictions
 from Resnet23.predictions import Predictions, write_predictions
 from Resnet23.tracking import continue_run
-
-LABEL_COUNTS = ["label", "true_negatives", "false_positives", "false_negatives", "true_positives"]
 
 ImagesArgument = Annotated[
     list[Path] | None, typer.Argument(metavar="[IMAGE_OR_FOLDER]...", help="Files to classify; none: the test split.")
@@ -68,7 +64,7 @@ def main(
     write_json(METRICS_FILE, metrics)
     with continue_run(params.tracking, RUN_FILE) as tracker:
         tracker.log_tags({f"predict.{key}": str(value) for key, value in params.predict.model_dump().items()})
-        tracker.log_metrics(_tracked(metrics))
+        tracker.log_metrics(tracked_metrics(metrics))
         tracker.log_artifact(PREDICTIONS_FILE)
         tracker.log_artifact(METRICS_FILE)
         tracker.log_text(confusion_table(metrics["confusion_matrix"], classifier.classes), "confusion_matrix.csv")
@@ -108,32 +104,6 @@ def evaluate_splits(
     return predictions, metrics
 
 
-def confusion_table(counts: list[list[int]] | list[list[list[int]]], classes: list[str]) -> str:
-    """The confusion matrix (C, C) as CSV: a row for each true class, a column for each predicted one.
-
-    Of labels (C, 2, 2): a row for each with its four counts.
-    """
-    text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
-    is_multilabel = np.ndim(counts) == 3
-    writer.writerow(LABEL_COUNTS if is_multilabel else ["true", *classes])
-    rows = np.reshape(counts, (len(classes), -1)).tolist()
-    writer.writerows([name, *row] for name, row in zip(classes, rows, strict=True))
-    return text.getvalue()
-
-
-def report_text(predictions: Predictions | MultilabelPredictions) -> str:
-    """Precision, recall, F1 and images of every class as a table to read, with their means below."""
-    return classification_report(
-        predictions.labels,
-        predictions.predicted,
-        labels=range(len(predictions.classes)),
-        target_names=predictions.classes,
-        digits=3,
-        zero_division=0,
-    )
-
-
 def _summary(metrics: dict[str, Any], images: int) -> str:
     """The result in one line."""
     if "accuracy" in metrics:
@@ -161,17 +131,6 @@ def _check_classes(model_classes: list[str], data_classes: list[str]) -> None:
         f"only the model has {', '.join(only_model) or 'none'}, only the data has {', '.join(only_data) or 'none'}; "
         "train again with `make train`"
     )
-
-
-def _tracked(metrics: dict[str, Any]) -> dict[str, float]:
-    """The metrics under the names that the tracker shows: test_accuracy, ..., test_f1/cat, ..., test_accuracy/fish."""
-    tracked = {f"test_{name}": value for name, value in metrics.items() if isinstance(value, float)}
-    for name in ("train_accuracy", "train_mAP"):
-        if name in metrics:
-            tracked[f"final_{name}"] = tracked.pop(f"test_{name}")
-    for name, values in [*metrics["per_class"].items(), *metrics.get("per_superclass", {}).items()]:
-        tracked |= {f"test_{key}/{name}": value for key, value in values.items() if value is not None}
-    return tracked
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ from torch import Tensor, nn
 
 from Resnet23.arrays import Features
 from Resnet23.dataset import normalize
-from Resnet23.exporting.comparison import resize_to, spread
+from Resnet23.exporting.comparison import resize_to
+from Resnet23.exporting.parity import spread
 from Resnet23.exporting.source import as_pixels
 from Resnet23.modeling.checkpoint import Checkpoint, Decision, Preprocessing
 from Resnet23.modeling.pretrained import classifier_name

@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from Resnet23.exporting.comparison import Comparison, Samples, Tolerance, compare, spread, worst_of
+from Resnet23.exporting.comparison import compare
+from Resnet23.exporting.parity import Comparison, Samples, Tolerance, spread, worst_of
 
 IMAGES = np.zeros((4, 2, 2, 3), np.uint8)
 PROBABILITIES = np.array([[0.8, 0.2], [0.6, 0.4], [0.3, 0.7], [0.1, 0.9]], np.float32)
@@ -55,7 +56,7 @@ def test_one_class_is_decided_by_the_highest_probability_and_labels_by_their_thr
     ],
 )
 def test_the_tolerance_says_what_is_beyond_it(found, complaint):
-    said = Tolerance(1e-3, 5e-4, 0.99, 0.02).complaint(found)
+    said = Tolerance(1e-3, 5e-4, 0.99, 0.02).complaint(found, "PyTorch")
     assert said is None if complaint is None else re.search(complaint, said)
 
 

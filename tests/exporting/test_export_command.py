@@ -12,10 +12,11 @@ from small_exports import NETWORK, digits_checkpoint
 from Resnet23.arrays import read_features
 from Resnet23.config import EXPORT_RESULTS
 from Resnet23.errors import InputError, IntegrityError
-from Resnet23.export import calibration_images, main
+from Resnet23.export import main
 from Resnet23.exporting import measuring
-from Resnet23.exporting.comparison import spread
+from Resnet23.exporting.choices import calibration_images
 from Resnet23.exporting.formats import FORMATS
+from Resnet23.exporting.parity import spread
 from Resnet23.modeling.checkpoint import save_checkpoint
 
 MODEL = Path("model.pth")

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 
 from Resnet23.arrays import Features
 from Resnet23.errors import InputError
-from Resnet23.exporting.comparison import Samples, as_input, compare, make_samples, resize_to, with_another_size
+from Resnet23.exporting.comparison import as_input, compare, make_samples, resize_to, with_another_size
 from Resnet23.exporting.formats import FORMATS, write_checked
+from Resnet23.exporting.parity import Samples
 from Resnet23.exporting.source import Source, describe
 from Resnet23.exporting.tracing import OPSET
 from Resnet23.modeling.checkpoint import Checkpoint, Decision, Preprocessing
@@ -87,7 +88,7 @@ def test_a_file_says_what_pytorch_says(prepare, write, model, name):
         assert compare(network, False, samples[0]).mean_difference < 0.4 * by_image
         return
     for part in samples if file_format.takes_images else samples[:1]:
-        assert file_format.tolerance.complaint(compare(network, file_format.takes_images, part)) is None
+        assert file_format.tolerance.complaint(compare(network, file_format.takes_images, part), "PyTorch") is None
     for count in (1, 3):
         few = network(as_input(samples[0].images[:count], file_format.takes_images))
         assert np.allclose(few.detach(), probabilities[:count], atol=1e-4)

@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import accuracy_score, recall_score
 
 from Resnet23.errors import InputError
-from Resnet23.modeling.predict import _tracked
+from Resnet23.modeling.evaluation_record import tracked_metrics
 from Resnet23.modeling.superclass_metrics import superclass_metrics
 
 CLASSES = ["bus", "cat", "dog", "tank"]
@@ -55,7 +55,7 @@ def test_a_class_without_a_superclass_is_named():
 
 def test_the_tracker_shows_each_superclass():
     metrics = superclass_metrics(np.array([1]), np.array([2]), CLASSES, SUPERCLASSES)
-    tracked = _tracked({"train_accuracy": 1.0, "accuracy": 0.0, "per_class": {"cat": {"f1": 0.0}}, **metrics})
+    tracked = tracked_metrics({"train_accuracy": 1.0, "accuracy": 0.0, "per_class": {"cat": {"f1": 0.0}}, **metrics})
     assert tracked == {
         "test_accuracy": 0.0,
         "final_train_accuracy": 1.0,

@@ -23,6 +23,7 @@ from Resnet23.errors import InputError
 from Resnet23.modeling import predict, train
 from Resnet23.modeling.architectures import ARCHITECTURES, Architecture
 from Resnet23.modeling.checkpoint import load_checkpoint, save_checkpoint
+from Resnet23.modeling.evaluation_record import report_text
 from Resnet23.modeling.inference import Classifier, predict_files
 from Resnet23.predictions import read_predictions
 from Resnet23.results import read_inspection
@@ -147,7 +148,7 @@ def test_the_report_to_read_has_every_class_with_the_numbers_of_the_metrics(trai
     features, _ = trained
     classifier = Classifier(load_checkpoint(CHECKPOINT_FILE), CPU, batch_size=32)
     predictions, metrics = predict.evaluate_splits(classifier, features)
-    rows = [line.split() for line in predict.report_text(predictions).splitlines() if line]
+    rows = [line.split() for line in report_text(predictions).splitlines() if line]
     expected = [
         [name, *(f"{scores[key]:.3f}" for key in ("precision", "recall", "f1")), str(scores["support"])]
         for name, scores in metrics["per_class"].items()

@@ -1,0 +1,89 @@
+"""A trained classifier as a file: models/keras/model.keras, which also says what its outputs mean."""
+
+import json
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from Resnet23.arrays import Features, Split
+from Resnet23.errors import InputError, IntegrityError, name_some
+from Resnet23.files import printable
+from Resnet23.keras_variant.calibration import calibrated
+from Resnet23.keras_variant.convert import DESCRIPTION
+from Resnet23.keras_variant.data import ordered_batches
+from Resnet23.keras_variant.library import import_keras
+from Resnet23.outputs import KERAS
+
+if TYPE_CHECKING:
+    import keras
+
+
+@dataclass(frozen=True)
+class KerasClassifier:
+    """A network, images (N, S, S, 3) float32 from 0 to 255 -> logits (N, C), and its description as in exported files.
+
+    The description holds classes, task, preprocessing {image_size, resize, mean, std}, decision {temperature,
+    thresholds}, model and git_revision.
+    """
+
+    network: "keras.Model"
+    description: dict[str, Any]
+
+    @property
+    def classes(self) -> list[str]:
+        """Class names in the order of the outputs."""
+        return self.description["classes"]
+
+    @property
+    def temperature(self) -> float:
+        """The divisor of the logits; 1 where none was fitted."""
+        return self.description["decision"]["temperature"] or 1.0
+
+    def probabilities(self, split: Split, rows: np.ndarray, batch_size: int) -> np.ndarray:
+        """What it says about the images of `rows` (N,), (N, C) float32."""
+        return calibrated(predict_logits(self.network, split, rows, batch_size), self.temperature)
+
+
+def predict_logits(network: "keras.Model", split: Split, rows: np.ndarray, batch_size: int) -> np.ndarray:
+    """The outputs (N, C) for the images of `rows` (N,), unchanged and in this order."""
+    classes = network.output_shape[-1]
+    if not len(rows):
+        return np.empty((0, classes), dtype=np.float32)
+    return network.predict(ordered_batches(split, rows, classes, batch_size), verbose=0)
+
+
+def load_classifier(path: Path = KERAS.checkpoint) -> KerasClassifier:
+    """Read what the training stage wrote.
+
+    Raises InputError when there is no such file and IntegrityError when it is damaged or has no description.
+    """
+    keras = import_keras()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            description = json.loads(archive.read(DESCRIPTION))
+        return KerasClassifier(keras.saving.load_model(path, compile=False), description)
+    except FileNotFoundError:
+        raise InputError(f"{printable(path)}: no such file; `{KERAS.command('train')}` writes it") from None
+    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, OSError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise IntegrityError(
+            f"{printable(path)}: not a classifier that this project has saved ({reason}); "
+            f"run `{KERAS.command('train')}` again"
+        ) from None
+
+
+def check_fit(classifier: KerasClassifier, features: Features) -> None:
+    """Raise InputError unless the classifier knows the classes of the features, in their order, and their size."""
+    trained = (classifier.classes, classifier.description["preprocessing"]["image_size"])
+    if trained != (features.classes, features.image_size):
+        found, expected = (
+            f"{name_some(each[0], 3)} in images of {each[1]} pixels"
+            for each in (trained, (features.classes, features.image_size))
+        )
+        raise InputError(
+            f"the model was trained for {found}, data/features has {expected}; "
+            f"train again with `{KERAS.command('train')}`"
+        )
