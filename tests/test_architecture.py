@@ -143,10 +143,11 @@ LAYERS = {
         "report",
         "sources",
         "tracking",
-        "figures.sweeps",
+        "studies.comparisons",
         "studies.importance",
     ],
     5: [
+        "figures.sweeps",
         "studies.activity",
         "classifiers",
         "classifiers.cache",
