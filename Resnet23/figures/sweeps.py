@@ -91,6 +91,7 @@ def plot_search(outcomes: Sequence[Outcome], keys: Sequence[str], theme: Theme =
         numbers = [value for value in values if isinstance(value, int | float)]
         if len(numbers) == len(values) and min(numbers) > 0 and max(numbers) >= FACTORS * min(numbers):
             axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     for axes in grid[:, 0]:
         axes.set(ylabel="test accuracy")
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -167,6 +168,7 @@ def plot_schedules(outcomes: Sequence[Outcome], theme: Theme = LIGHT) -> Figure:
         if len(curves):
             rates.plot(np.arange(1, curves.shape[1] + 1), curves[0], dash, color=color)
     rates.set(title="Learning rate", xlabel="epoch", yscale="log")
+    rates.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))  # the usual one is a formula
     rates.xaxis.set_major_locator(MaxNLocator(integer=True))
     _plot_accuracies(accuracies, outcomes, theme)
     accuracies.set(title="Validation accuracy", ylabel="")
