@@ -31,6 +31,7 @@ from Resnet23.studies.wording import accuracy, points
 
 MOST_CURVES = 14  # settings whose curves can still be told apart
 MOST_BARS = 40
+MOST_LISTED = 10  # names in a sentence
 NEAR_CHANCE = 1.5  # times the accuracy of guessing: such a network has learnt next to nothing
 SHARE_REACHED = 0.9  # of the best setting's final accuracy: how soon it is reached tells how fast a setting learns
 
@@ -80,7 +81,7 @@ def conclude(results: Results) -> list[str]:
     if len(outcomes) < 2:
         return ["Fewer than two settings were trained to the end: there is nothing to compare."]
     sentences = [_noise_sentence(outcomes), _best_sentence(outcomes)]
-    sentences += _baseline_sentences(outcomes, baseline) if baseline else [_order_sentence(outcomes)]
+    sentences += _baseline_sentences(outcomes, baseline) if baseline else _order_sentences(outcomes)
     sentences += [_range_sentence(results), *_failure_sentences(results), *_tuning_sentences(results)]
     sentences += [_speed_sentence(outcomes), _importance_sentence(_importances(results))]
     return [sentence for sentence in sentences if sentence]
@@ -142,18 +143,17 @@ def _best_sentence(outcomes: Sequence[Outcome]) -> str:
     )
 
 
-def _order_sentence(outcomes: Sequence[Outcome]) -> str:
+def _order_sentences(outcomes: Sequence[Outcome]) -> list[str]:
     """Which settings do better or worse on the test images than the one best on validation, and which as well."""
     best = best_on_validation(outcomes)
     changes = against(outcomes, best)
     if any(change.interval is None for change in changes.values()):
-        return ""
+        return []
     ahead = [name for name, change in changes.items() if change.is_clear and change.mean > 0]
     behind = [name for name, change in changes.items() if change.is_clear and change.mean < 0]
     level = [name for name in changes if name not in ahead and name not in behind]
-    told = [("clearly better", ahead), ("clearly worse", behind), ("not to be told apart from it", level)]
-    parts = [f"{what}: {_listing(names)}" for what, names in told if names]
-    return f"On the test images, beside it, {'; '.join(parts)}."
+    told = {"Clearly better": ahead, "Clearly worse": behind, "Not to be told apart from it": level}
+    return [f"{what} on the test images: {_listing(names)}." for what, names in told.items() if names]
 
 
 def _range_sentence(results: Results) -> str:
@@ -262,4 +262,7 @@ def _importance_sentence(importances: dict[str, float]) -> str:
 
 
 def _listing(names: Sequence[str]) -> str:
-    return ", ".join(names)
+    """The names, or of many their number; between names that hold commas there are semicolons."""
+    if len(names) > MOST_LISTED:
+        return counted(len(names), "setting")
+    return ("; " if any("," in name for name in names) else ", ").join(names)

@@ -34,13 +34,13 @@ def said(results) -> str:
 def test_settings_within_the_noise_are_not_told_apart():
     text = said(make_results(make_study(vary=RATES), rate_outcomes(NEAR)))
     assert "Highest on validation is 0.01, with a test accuracy of 51.3 ± 1.5% (3 seeds)" in text
-    assert "clearly worse: 0.001; not to be told apart from it: 0.1." in text
+    assert "Clearly worse on the test images: 0.001. Not to be told apart from it on the test images: 0.1." in text
 
 
 def test_a_clear_winner_is_called_one():
     apart = {0.1: [0.50, 0.52, 0.51], 0.01: [0.71, 0.70, 0.73], 0.001: [0.30, 0.31, 0.32]}
     text = said(make_results(make_study(vary=RATES), rate_outcomes(apart)))
-    assert "On the test images, beside it, clearly worse: 0.1, 0.001." in text
+    assert "Clearly worse on the test images: 0.1, 0.001." in text
     assert "told apart" not in text
 
 
@@ -51,7 +51,7 @@ def test_a_setting_that_validation_overlooked_is_said_to_be_better():
     results = make_results(make_study(vary=RATES), outcomes)
     text = said(results)
     assert "Highest on validation is 0.1, with a test accuracy of 51.0" in text
-    assert "On the test images, beside it, clearly better: 0.01." in text
+    assert "Clearly better on the test images: 0.01." in text
     assert "none clearly worse than 0.1" in draw(results)["response"](LIGHT).get_suptitle()
 
 
