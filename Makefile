@@ -165,9 +165,11 @@ study: .venv/.dev-stamp  ## Run a study, or go on with it: NAME=learning-rate SC
 	@python -m Resnet23.studies $(if $(NAME),"$(NAME)" --scale "$(SCALE)") $(STUDY_OPTIONS)
 
 studies: .venv/.dev-stamp  ## Run all studies one after the other (SCALE=small, full)
+	@$(if $(NAME),echo 'make studies: runs them all; for one: make study NAME=$(NAME)'; exit 2)
 	@python -m Resnet23.studies all --scale "$(SCALE)" $(STUDY_OPTIONS)
 
 study-worker: .venv/.dev-stamp  ## Help with a study that is running: NAME=... SCALE=... (STORAGE=postgresql://...: from elsewhere)
+	@$(if $(NAME),,echo 'make study-worker: NAME is missing, as in NAME=learning-rate'; exit 2)
 	@python -m Resnet23.studies "$(NAME)" --scale "$(SCALE)" --worker $(STUDY_OPTIONS)
 
 SCALE ?= smoke
@@ -215,9 +217,10 @@ format: .venv/.dev-stamp  ## Format the code and mend what can be mended automat
 
 .PHONY: notebooks
 notebooks: .venv/.dev-stamp  ## Run the notebooks and write what they show to docs/notebooks (five minutes)
-	@rm -rf docs/notebooks
+	@rm -rf build/notebooks
 	@PYTHONWARNINGS='ignore:IProgress not found' python -m nbconvert --execute --to markdown \
-		--output-dir docs/notebooks notebooks/*.ipynb
+		--output-dir build/notebooks notebooks/*.ipynb
+	@rm -rf docs/notebooks && mv build/notebooks docs/notebooks
 
 .PHONY: requirements
 requirements: .venv/.dev-stamp  ## Resolve requirements.txt, -dev.txt and -tensorflow.txt anew from pyproject.toml

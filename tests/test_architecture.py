@@ -158,11 +158,12 @@ LAYERS = {
         "report",
         "sources",
         "tracking",
-        "figures.sweeps",
+        "studies.comparisons",
         "studies.importance",
     ],
     5: [
         "keras_variant.saved",
+        "figures.sweeps",
         "studies.activity",
         "classifiers",
         "classifiers.cache",

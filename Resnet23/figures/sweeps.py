@@ -11,12 +11,14 @@ from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter, StrM
 from Resnet23.figures.charts import write_cell
 from Resnet23.figures.findings import percent
 from Resnet23.figures.theme import COLOR_MAP, LIGHT, WIDTH, Theme, shorten, title_figure
+from Resnet23.studies.comparisons import against, best_on_validation
+from Resnet23.studies.importance import SEEDS, TOGETHER
 from Resnet23.studies.outcomes import Outcome
 from Resnet23.studies.settings import label, show
-from Resnet23.studies.statistics import compare
 
 BAND = 0.18  # opacity of a spread around a line
 ROW = 0.3  # inches, of a bar
+SPLITS = {"train_accuracy": "training", "val_accuracy": "validation", "test_accuracy": "test"}
 FACTORS = 50  # a range of values of which the last is as many times the first has a logarithmic axis
 
 
@@ -37,13 +39,9 @@ def plot_responses(outcomes: Sequence[Outcome], key: str, chance: float, theme: 
     axes = figure.subplots()
     values = np.array([outcome.setting.values[key] for outcome in outcomes], dtype=float)
     order = np.argsort(values)
-    for name, color in (
-        ("train_accuracy", theme.muted),
-        ("val_accuracy", theme.lines[1]),
-        ("test_accuracy", theme.lines[0]),
-    ):
+    for (name, split), color in zip(SPLITS.items(), (theme.muted, theme.lines[1], theme.lines[0]), strict=True):
         samples = [outcomes[row].samples(name) for row in order]
-        axes.plot(values[order], [each.mean() for each in samples], color=color, label=name.split("_")[0])
+        axes.plot(values[order], [each.mean() for each in samples], color=color, label=split)
         for value, each in zip(values[order], samples, strict=True):
             axes.plot(np.full(len(each), value), each, "o", color=color, markersize=4, alpha=0.7)
     axes.axhline(chance, color=theme.muted, linestyle=":", linewidth=1.5, label="guessing")
@@ -93,6 +91,7 @@ def plot_search(outcomes: Sequence[Outcome], keys: Sequence[str], theme: Theme =
         numbers = [value for value in values if isinstance(value, int | float)]
         if len(numbers) == len(values) and min(numbers) > 0 and max(numbers) >= FACTORS * min(numbers):
             axes.set_xscale("log")
+            axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     for axes in grid[:, 0]:
         axes.set(ylabel="test accuracy")
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
@@ -102,27 +101,25 @@ def plot_search(outcomes: Sequence[Outcome], keys: Sequence[str], theme: Theme =
 
 
 def plot_importances(importances: Mapping[str, float], theme: Theme = LIGHT) -> Figure:
-    """Each parameter's share in the variance of the test accuracy; the seed's is what chance alone does."""
+    """Each parameter's share in the variance of the test accuracy, beside what seeds do."""
     figure = Figure(figsize=(WIDTH, 1.4 + ROW * len(importances)), layout="constrained")
-    strongest = next(iter(importances))
-    name = "The seed" if strongest == "seed" else label(strongest).capitalize()
-    title_figure(figure, f"{name} decides most of the test accuracy: {importances[strongest]:.0%} of what varies")
+    strongest = next(key for key in importances if key not in (SEEDS, TOGETHER))
+    what = f"{label(strongest).capitalize()} by itself decides {importances[strongest]:.0%} of what varies"
+    title_figure(figure, what + (f", seeds {importances[SEEDS]:.0%}" if SEEDS in importances else ""))
     axes = figure.subplots()
-    names = [f"{label(key)} (chance)" if key == "seed" else label(key) for key in importances]
-    colors = [theme.muted if key == "seed" else theme.lines[0] for key in importances]
+    names = [key if key in (SEEDS, TOGETHER) else label(key) for key in importances]
+    colors = [theme.muted if key in (SEEDS, TOGETHER) else theme.lines[0] for key in importances]
     axes.barh(names, list(importances.values()), color=colors)
     axes.invert_yaxis()
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
-    axes.set(xlabel="share in the variance of the test accuracy (fANOVA)", xlim=(0, None))
+    axes.set(xlabel="share in the variance of the test accuracy", xlim=(0, None))
     axes.grid(visible=False, axis="y")
     return figure
 
 
 def plot_effects(outcomes: Sequence[Outcome], baseline: Outcome, theme: Theme = LIGHT) -> Figure:
     """The change of the test accuracy that each setting makes against the baseline, with its 95% interval."""
-    reference = baseline.samples("test_accuracy")
-    others = [outcome for outcome in outcomes if outcome is not baseline]
-    changes = {each.setting.name: compare(each.samples("test_accuracy"), reference) for each in others}
+    changes = against(outcomes, baseline)
     ordered = sorted(changes.items(), key=lambda item: item[1].mean)
     figure = Figure(figsize=(WIDTH, 1.4 + ROW * len(ordered)), layout="constrained")
     clear = sum(change.is_clear for change in changes.values())
@@ -135,7 +132,7 @@ def plot_effects(outcomes: Sequence[Outcome], baseline: Outcome, theme: Theme = 
             axes.plot([100 * bound for bound in change.interval], [row, row], color=color)
         axes.plot(100 * change.mean, row, "o", color=color)
     axes.set_yticks(range(len(ordered)), [shorten(name, 36) for name, _ in ordered])
-    axes.set(xlabel=f"test accuracy against {baseline.setting.name}, points (95% interval; grey: not clear)")
+    axes.set(xlabel=f"test accuracy against {baseline.setting.name}, points (grey: not clear)")
     return figure
 
 
@@ -143,27 +140,17 @@ def plot_gaps(outcomes: Sequence[Outcome], theme: Theme = LIGHT) -> Figure:
     """Test and training accuracy of each setting: the distance between them is what does not carry over."""
     ordered = sorted(outcomes, key=lambda outcome: outcome.samples("test_accuracy").mean())
     figure = Figure(figsize=(WIDTH, 1.6 + ROW * len(ordered)), layout="constrained")
-    gaps = {outcome.setting.name: outcome.samples("gap").mean() for outcome in outcomes}
-    smallest, largest = min(gaps, key=gaps.__getitem__), max(gaps, key=gaps.__getitem__)
-    title_figure(
-        figure,
-        f"Training minus test accuracy: {100 * gaps[smallest]:.1f} points with {smallest}, "
-        f"{100 * gaps[largest]:.1f} with {largest}",
-    )
+    gaps = [(outcome.samples("gap"), outcome.setting.name) for outcome in outcomes]
+    smallest, largest = (choose(gaps, key=lambda gap: gap[0].mean()) for choose in (min, max))
+    told = (f"{100 * gap.mean():.1f}{_plus_minus(100 * gap)} points with {name}" for gap, name in (smallest, largest))
+    title_figure(figure, f"Training minus test accuracy: {', '.join(told)}")
     axes = figure.subplots()
     rows = range(len(ordered))
     means = {name: [each.samples(name).mean() for each in ordered] for name in ("test_accuracy", "train_accuracy")}
     axes.hlines(rows, means["test_accuracy"], means["train_accuracy"], color=theme.faint, linewidth=4)
     for name, color, marker in (("test_accuracy", theme.lines[0], "o"), ("train_accuracy", theme.lines[1], "s")):
         spreads = [each.samples(name).std(ddof=1) if len(each.measured) > 1 else 0 for each in ordered]
-        axes.errorbar(
-            means[name],
-            rows,
-            xerr=spreads,
-            fmt=marker,
-            color=color,
-            label=name.replace("train", "training").split("_")[0],
-        )
+        axes.errorbar(means[name], rows, xerr=spreads, fmt=marker, color=color, label=SPLITS[name])
     axes.set_yticks(rows, [shorten(outcome.setting.name, 40) for outcome in ordered])
     axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
     axes.set(xlabel="accuracy at the epoch best on validation, without augmentation")
@@ -181,6 +168,7 @@ def plot_schedules(outcomes: Sequence[Outcome], theme: Theme = LIGHT) -> Figure:
         if len(curves):
             rates.plot(np.arange(1, curves.shape[1] + 1), curves[0], dash, color=color)
     rates.set(title="Learning rate", xlabel="epoch", yscale="log")
+    rates.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))  # the usual one is a formula
     rates.xaxis.set_major_locator(MaxNLocator(integer=True))
     _plot_accuracies(accuracies, outcomes, theme)
     accuracies.set(title="Validation accuracy", ylabel="")
@@ -212,7 +200,7 @@ def plot_tuning(tuning: Sequence[Outcome], key: str, theme: Theme = LIGHT) -> Fi
 
 def _ranking_finding(outcomes: Sequence[Outcome]) -> str:
     """The setting best on validation and the distance to the others, seeds' spread included."""
-    best = max(outcomes, key=lambda outcome: outcome.samples("val_accuracy").mean())
+    best = best_on_validation(outcomes)
     samples = best.samples("test_accuracy")
     worst = min(outcome.samples("test_accuracy").mean() for outcome in outcomes)
     if len(samples) < 2:
@@ -225,17 +213,21 @@ def _ranking_finding(outcomes: Sequence[Outcome]) -> str:
 
 
 def _range_finding(outcomes: Sequence[Outcome], key: str) -> str:
-    """Which values do as well as the best one, as far as the seeds let one see."""
-    best = max(outcomes, key=lambda outcome: outcome.samples("val_accuracy").mean())
-    reference = best.samples("test_accuracy")
-    if len(reference) < 2:
+    """Which values do as well as the one best on validation, or better, as far as the seeds let one see."""
+    best = best_on_validation(outcomes)
+    changes = against(outcomes, best)
+    if any(change.interval is None for change in changes.values()):
         return _ranking_finding(outcomes)
-    near = [each for each in outcomes if not compare(each.samples("test_accuracy"), reference).is_clear]
-    values = sorted(each.setting.values[key] for each in near)
-    if len(values) == 1:
-        return f"{label(key).capitalize()} {show(values[0])} is clearly the best: {percent(reference.mean())} right"
-    listed = ", ".join(map(show, values))
-    return f"{label(key).capitalize()} {listed}: no clear difference; best on validation {best.setting.name}"
+    near = {name for name, change in changes.items() if not change.is_clear or change.mean > 0} | {best.setting.name}
+    listed = ", ".join(show(each.setting.values[key]) for each in outcomes if each.setting.name in near)
+    accuracy = percent(best.samples("test_accuracy").mean())
+    if len(near) == 1:
+        return f"{label(key).capitalize()} {listed} is clearly the best of these: test accuracy {accuracy}"
+    return f"{label(key).capitalize()} {listed}: none clearly worse than {best.setting.name}, best on validation"
+
+
+def _plus_minus(samples: np.ndarray) -> str:
+    return f" ± {samples.std(ddof=1):.1f}" if len(samples) > 1 else ""
 
 
 def _plot_accuracies(axes: Axes, outcomes: Sequence[Outcome], theme: Theme) -> None:
@@ -243,10 +235,10 @@ def _plot_accuracies(axes: Axes, outcomes: Sequence[Outcome], theme: Theme) -> N
         curves = outcome.curves("val_accuracy")  # (seeds, epochs)
         if not len(curves):
             continue
-        epochs, mean = np.arange(1, curves.shape[1] + 1), curves.mean(axis=0)
+        epochs, mean = np.arange(1, curves.shape[1] + 1), np.nanmean(curves, axis=0)
         axes.plot(epochs, mean, dash, color=color, label=shorten(outcome.setting.name, 24))
         if len(curves) > 1:
-            deviation = curves.std(axis=0, ddof=1)
+            deviation = np.nanstd(curves, axis=0, ddof=1)
             axes.fill_between(epochs, mean - deviation, mean + deviation, color=color, alpha=BAND, linewidth=0)
     axes.set(xlabel="epoch", ylabel="validation accuracy")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
@@ -269,7 +261,7 @@ def _scale_axis(axes: Axes, values: np.ndarray) -> None:
 
 def _pair_table(outcomes: Sequence[Outcome], first: str, second: str) -> tuple[list, list, np.ndarray]:
     """The values of two parameters, and the mean test accuracy of each combination, NaN where there is none."""
-    rows, columns = (sorted({each.setting.values[key] for each in outcomes}) for key in (first, second))
+    rows, columns = (list(dict.fromkeys(each.setting.values[key] for each in outcomes)) for key in (first, second))
     table = np.full((len(rows), len(columns)), np.nan)
     for (row, column), _ in np.ndenumerate(table):
         wanted = {first: rows[row], second: columns[column]}

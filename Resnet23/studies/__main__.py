@@ -1,19 +1,18 @@
 """Run a study: `python -m Resnet23.studies learning-rate --scale smoke`."""
 
 from pathlib import Path
-from typing import Annotated, get_args
+from typing import Annotated
 
 import typer
 from filelock import FileLock
 from loguru import logger
 
 from Resnet23.command import DebugOption, run_command
-from Resnet23.config import Params
 from Resnet23.errors import InputError
 from Resnet23.files import require_writable
 from Resnet23.modeling.consistency import check_consistency
 from Resnet23.revision import git_revision
-from Resnet23.studies.definition import ScaleName, Study, read_study, study_names
+from Resnet23.studies.definition import SCALES, Study, read_study, study_names
 from Resnet23.studies.publish import RESULTS_DIR, publish, write_page
 from Resnet23.studies.runner import Run, check_study, gather, revisions, work_on
 from Resnet23.studies.workplace import (
@@ -27,7 +26,6 @@ from Resnet23.studies.workplace import (
 from Resnet23.tracking import Tracker, continue_run, start_run
 
 STORAGE_VARIABLE = "RESNET23_STUDY_STORAGE"
-RUN_FILE = "run.json"  # names the tracker's run of the study
 
 NameArgument = Annotated[
     str | None, typer.Argument(help="A file in studies/; none: list them. `all`: one after the other.")
@@ -57,8 +55,12 @@ def main(
     if name is None:
         print(list_studies())
         return
-    if scale not in get_args(ScaleName):
-        raise InputError(f"--scale: found {scale!r}, expected one of {', '.join(get_args(ScaleName))}")
+    if scale not in SCALES:
+        raise InputError(f"--scale: found {scale!r}, expected one of {', '.join(SCALES)}")
+    if fresh and (worker or storage):
+        raise InputError(
+            "--fresh: found with --worker or --storage, whose trials others may have in hand; leave it out"
+        )
     names = study_names() if name == "all" else [name]
     studies = [read_scale(each, scale) for each in names]
     for study in studies:  # a mistake in the last is found before the first is run
@@ -80,42 +82,43 @@ def run_study(study: Study, scale: str, worker: bool, storage: str | None, fresh
     """Do the trials that are left, then, unless only as a worker, write the results."""
     require_writable(RESULTS_DIR)
     folder, params = folder_of(study, scale), scale_params(study, scale)
-    with FileLock(_lock_file(folder)):  # workers that start together prepare the images once
+    lock = FileLock(_lock_file(folder))
+    with lock:  # workers that start together prepare the images once
         if fresh:
-            for file in folder.glob(f"{DATABASE}*"):
+            for file in [*folder.glob(f"{DATABASE}*"), *folder.glob("run-*.json")]:
                 file.unlink()
         features = prepare_features(study, scale)
         check_consistency(features, params)
         if features.task != "multiclass":
             raise InputError(f"studies compare accuracies of classes; found images labelled for {features.task}")
-        tracker = _open_run(study, scale, folder, params)
-    run = Run(study, scale, params, features, storage or database_url(study, scale), git_revision())
+        run = Run(study, scale, params, features, storage or database_url(study, scale), git_revision())
+        tracker = _open_run(run, folder / f"run-{run.key}.json")
     with tracker:
         work_on(run, tracker)
         if worker:
             return
-        command = f"make study NAME={study.name} SCALE={scale}"
-        with FileLock(_lock_file(folder)):
-            results = publish(gather(run), [command], revisions(run))
-            page = write_page()
+        with lock:
+            results = publish(gather(run), f"make study NAME={study.name} SCALE={scale}", revisions(run))
+            page = write_page(scale)
         tracker.log_artifact(results)
     logger.info(f"{study.name}: figures and tables in {results}/, all studies on {page}")
 
 
-def _open_run(study: Study, scale: str, folder: Path, params: Params) -> Tracker:
+def _open_run(run: Run, file: Path) -> Tracker:
     """The tracker's run of the study, above those of its trials; workers on one machine share it."""
-    file = folder / RUN_FILE
     if file.exists():
-        return continue_run(params.tracking, file)
-    logged = {"study": study.name, "scale": scale, "preset": study.scales[scale].preset}
-    tracker = start_run(params.tracking, logged, {"study": study.name, "question": study.question})
-    tracker.write_run_file(file)
+        return continue_run(run.params.tracking, file)
+    study = run.study
+    logged = {"study": study.name, "scale": run.scale, "preset": study.scales[run.scale].preset}
+    tracker = start_run(run.params.tracking, logged, {"study": study.name, "question": study.question})
+    if tracker.run_id:
+        tracker.write_run_file(file)
     return tracker
 
 
 def _lock_file(folder: Path) -> Path:
     folder.parent.mkdir(parents=True, exist_ok=True)
-    return folder.with_suffix(".lock")
+    return folder.with_name(f"{folder.name}.lock")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """What a study is: a YAML file in studies/, read into typed, validated objects."""
 
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
@@ -10,9 +10,8 @@ from Resnet23.errors import InputError
 from Resnet23.files import printable
 
 STUDIES_DIR = Path("studies")
-SCALES = ("smoke", "small", "full")
-
 ScaleName = Literal["smoke", "small", "full"]
+SCALES: tuple[str, ...] = get_args(ScaleName)
 Value = bool | int | float | str | None
 
 
@@ -36,7 +35,7 @@ class Range(Part):
         return self
 
 
-Choices = list[Value] | Range
+Choices = Annotated[list[Value], Field(min_length=1)] | Range
 Varied = dict[str, Choices]  # parameter, such as train.learning_rate -> its values
 
 
@@ -81,8 +80,10 @@ class Study(Part):
     def _check(self) -> Self:
         """What no single key can tell."""
         varied = [self.vary, *(scale.vary for scale in self.scales.values() if scale.vary is not None)]
-        if self.vary and self.variants:
+        if self.variants and any(varied):
             raise ValueError("found both vary and variants, expected one of them")
+        if self.tune and self.search != "grid":
+            raise ValueError(f"tune: found with search {self.search}, which chooses values itself")
         if len(self.tune) > 1:
             raise ValueError(f"tune: found {len(self.tune)} parameters, expected one")
         if (self.search == "grid") != (self.trials is None):

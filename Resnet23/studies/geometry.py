@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from pydantic import Field, model_validator
 from torch import Tensor, nn
 
+from Resnet23.config import Params
 from Resnet23.errors import Resnet23Error
 from Resnet23.figures.findings import counted
 from Resnet23.figures.geometries import Geometry, plot_accuracies, plot_maps, plot_sizes
@@ -25,8 +26,10 @@ from Resnet23.studies.outcomes import Measurement, Outcome, Results
 from Resnet23.studies.pictures import kept_images, strongest_maps
 from Resnet23.studies.plain_network import PlainNetwork, output_sizes, receptive_fields
 from Resnet23.studies.settings import OPTIONS
-from Resnet23.studies.statistics import Difference, compare, seed_noise
+from Resnet23.studies.statistics import Difference, compare, pooled_noise
 from Resnet23.studies.wording import points
+
+COMPARISONS = 4  # told together: from each value to the next, of stride and of padding
 
 
 class Options(Part):
@@ -44,6 +47,11 @@ class Options(Part):
         if self.padding >= self.kernel_size:
             raise ValueError(f"padding: found {self.padding}, expected less than the kernel size {self.kernel_size}")
         return self
+
+
+def check_sizes(params: Params, options: Options) -> None:
+    """Raise InputError when images of the stored size are too small for the geometry."""
+    output_sizes(params.data.image_size, options.stride, options.padding, options.kernel_size, options.layers)
 
 
 def measure(job: Job) -> Measurement:
@@ -137,7 +145,9 @@ def pixels_seen(unit: Tensor, image: Tensor) -> list[list[int]]:
     return [seen.any(dim=axis).nonzero().flatten().tolist() for axis in (1, 0)]
 
 
-def option_effect(outcomes: Sequence[Outcome], key: str, values: tuple[Value, Value]) -> Difference | None:
+def option_effect(
+    outcomes: Sequence[Outcome], key: str, values: tuple[Value, Value], comparisons: int = 1
+) -> Difference | None:
     """Test accuracy at the second value of an option minus that at the first, by seed.
 
     Each seed counts with its mean over the settings that both values have otherwise in common; None without such.
@@ -146,7 +156,7 @@ def option_effect(outcomes: Sequence[Outcome], key: str, values: tuple[Value, Va
     if not (common := [rest for rest in low if rest in high]):
         return None
     before, after = (np.mean([side[rest] for rest in common], axis=0) for side in (low, high))
-    return compare(after, before)
+    return compare(after, before, comparisons)
 
 
 def _by_the_rest(outcomes: Sequence[Outcome], key: str, value: Value) -> dict[tuple, np.ndarray]:
@@ -166,7 +176,7 @@ def _effect_sentence(outcomes: Sequence[Outcome], name: str) -> str:
     values = sorted({each.setting.values[key] for each in outcomes if key in each.setting.values})
     parts = []
     for pair in pairwise(values):
-        if (effect := option_effect(outcomes, key, pair)) is None:
+        if (effect := option_effect(outcomes, key, pair, COMPARISONS)) is None:
             continue
         verdict = "" if effect.interval is None else ", clear" if effect.is_clear else ", not clear"
         parts.append(f"from {pair[0]} to {pair[1]} {points(effect)}{verdict}")
@@ -195,13 +205,12 @@ def _coverage_sentence(geometries: Sequence[Geometry]) -> str:
 
 def _noise_sentence(outcomes: Sequence[Outcome]) -> str:
     """How much the seeds alone do, and how many trainings failed."""
-    noise = seed_noise([each.samples("test_accuracy") for each in outcomes])
+    noise = pooled_noise([each.samples("test_accuracy") for each in outcomes])
     if noise is None:
-        text = "Each setting was trained with a single seed, so there is no telling how much of this is chance."
+        text = "Each setting had a single seed, or seeds made no difference: how much is chance is not known."
     else:
-        text = (
-            f"Between seeds of one setting the test accuracy scatters by {100 * noise:.1f} points (standard deviation)."
-        )
+        scatter = f"{100 * noise.deviation:.1f} points (standard deviation)"
+        text = f"Between seeds of one setting the test accuracy scatters by {scatter}."
     diverged = sum(each.diverged for each in outcomes)
     return text + (f" {counted(diverged, 'training')} diverged and count as guessing." if diverged else "")
 

@@ -35,9 +35,9 @@ from Resnet23.studies.directions import draw_batches, filter_normalised, largest
 from Resnet23.studies.measuring import Job, new_network, train_network
 from Resnet23.studies.outcomes import Measurement, Outcome, Results
 from Resnet23.studies.settings import label, show
-from Resnet23.studies.statistics import CONFIDENCE, Difference, compare, spread
+from Resnet23.studies.statistics import ERROR, Difference, compare, spread
 
-FEWEST = 4  # trainings from which on it is asked whether sharpness and accuracy go together
+FEWEST = 4  # settings from which on it is asked whether sharpness and accuracy go together
 
 
 class Options(Part):
@@ -188,7 +188,8 @@ def _step(landscapes: list[Landscape]) -> str:
 def _change(changes: list[tuple[np.ndarray, np.ndarray]]) -> str:
     """A number before and after training, over all trainings, and how many settings' changes exceed the noise."""
     before, after = (np.concatenate(samples) for samples in zip(*changes, strict=True))
-    text = f"{_mean(after)} after training and {_mean(before)} before it"
+    # The same seed begins at the same weights in every setting that trains the same network: it counts once.
+    text = f"{_mean(after)} after training and {_mean(np.unique(before))} before it"
     differences = [compare(after, before) for before, after in changes]
     if len(changes) == 1:
         return f"{text}: {_told(differences[0])}."
@@ -215,14 +216,14 @@ def _effect_of_setting(landscapes: list[Landscape]) -> str:
 
 
 def _relation(landscapes: list[Landscape]) -> list[str]:
-    """Whether sharper goes with better or worse on the test images, all trainings taken together."""
-    sharpness = np.concatenate([landscape.sharpness("after") for landscape in landscapes])
-    accuracy = np.concatenate([landscape.test_accuracies for landscape in landscapes])
+    """Whether sharper goes with better or worse on the test images, over the means of the settings."""
+    sharpness = np.array([landscape.sharpness("after").mean() for landscape in landscapes])
+    accuracy = np.array([landscape.test_accuracies.mean() for landscape in landscapes])
     if len(sharpness) < FEWEST or not sharpness.std() or not accuracy.std():
         return []
     found = stats.pearsonr(sharpness, accuracy)
-    low, high = found.confidence_interval(CONFIDENCE)
-    told = f"correlation {found.statistic:.2f}, 95% interval {low:.2f} to {high:.2f}, {len(sharpness)} trainings"
+    low, high = found.confidence_interval(1 - ERROR)
+    told = f"correlation {found.statistic:.2f}, 95% interval {low:.2f} to {high:.2f}, {len(sharpness)} settings"
     if low <= 0 <= high:
         return [f"Whether sharper surroundings go with a better or a worse test accuracy is not shown ({told})."]
     return [f"Sharper surroundings go with a {'better' if low > 0 else 'worse'} test accuracy here ({told})."]
@@ -265,7 +266,8 @@ def _sharpness_finding(landscapes: list[Landscape]) -> str:
 def _extremes(landscapes: list[Landscape]) -> tuple[Landscape, Landscape, Difference]:
     """The setting with the sharpest surroundings, that with the flattest, and how far they are apart."""
     ordered = sorted(landscapes, key=lambda landscape: landscape.sharpness("after").mean())
-    difference = compare(ordered[-1].sharpness("after"), ordered[0].sharpness("after"))
+    pairs = len(ordered) * (len(ordered) - 1) // 2  # the extremes are picked from all of them
+    difference = compare(ordered[-1].sharpness("after"), ordered[0].sharpness("after"), pairs)
     return ordered[-1], ordered[0], difference
 
 

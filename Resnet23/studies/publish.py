@@ -12,7 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from Resnet23.config import REPORTS_DIR
 from Resnet23.errors import InputError
 from Resnet23.figures.theme import draw_picture
-from Resnet23.files import atomic_write, printable, write_json
+from Resnet23.files import atomic_folder, atomic_write, printable, write_json
 from Resnet23.machine import describe_machine
 from Resnet23.studies.analyses import find_analysis
 from Resnet23.studies.definition import SCALES
@@ -20,27 +20,31 @@ from Resnet23.studies.outcomes import Outcome, Results
 
 RESULTS_DIR = REPORTS_DIR / "studies"
 RESULTS_FILE, CURVES_FILE, SUMMARY_FILE = "results.csv", "curves.csv", "summary.json"
-PAGE_FILE = RESULTS_DIR / "index.html"
+PAGES = {"smoke": RESULTS_DIR / "smoke.html", "small": RESULTS_DIR / "index.html", "full": RESULTS_DIR / "index.html"}
 
 
-def publish(results: Results, commands: list[str], revisions: list[str]) -> Path:
-    """Write everything about a study at a scale into its folder, and give the folder."""
+def publish(results: Results, command: str, revisions: list[str]) -> Path:
+    """Write everything about a study at a scale into its folder, in place of what is there, and give the folder."""
     folder = RESULTS_DIR / results.study.name / results.scale
-    _write_table(folder / RESULTS_FILE, *_result_rows(results))
-    _write_table(folder / CURVES_FILE, *_curve_rows(results))
-    figures = []
-    for name, draw in find_analysis(results.study.analysis).draw(results).items():
-        picture = draw_picture(name, draw, results.params.plots.dpi)
-        figures.append({"name": name, "title": picture.title})
-        for suffix, content in (("", picture.light), (".dark", picture.dark)):
-            with atomic_write(folder / f"{name}{suffix}.png", "wb") as file:
-                file.write(content)
-    write_json(folder / SUMMARY_FILE, {**_summary(results, commands, revisions), "figures": figures})
+    draws = find_analysis(results.study.analysis).draw(results)
+    with atomic_folder(folder) as new:
+        _write_table(new / RESULTS_FILE, *_result_rows(results))
+        _write_table(new / CURVES_FILE, *_curve_rows(results))
+        figures = []
+        for name, draw in draws.items():
+            picture = draw_picture(name, draw, results.params.plots.dpi)
+            figures.append({"name": name, "title": picture.title})
+            (new / f"{name}.png").write_bytes(picture.light)
+            (new / f"{name}.dark.png").write_bytes(picture.dark)
+        write_json(new / SUMMARY_FILE, {**_summary(results, command, revisions), "figures": figures})
     return folder
 
 
-def write_page() -> Path:
-    """Gather all studies that were run on one page, each at the largest scale there is, and give its path."""
+def write_page(scale: str) -> Path:
+    """Gather all studies that were run on one page, each at the largest scale there is, and give its path.
+
+    What was run as a smoke test has a page of its own: it means nothing.
+    """
     environment = Environment(
         loader=PackageLoader("Resnet23"),
         autoescape=True,
@@ -48,17 +52,19 @@ def write_page() -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    text = environment.get_template("studies.html").render(studies=published())
-    with atomic_write(PAGE_FILE) as file:
+    page = PAGES[scale]
+    text = environment.get_template("studies.html").render(studies=published(page))
+    with atomic_write(page) as file:
         file.write(text)
-    return PAGE_FILE
+    return page
 
 
-def published() -> list[dict[str, Any]]:
-    """What there is of each study, at the largest scale, by name; raises InputError when a summary is damaged."""
+def published(page: Path) -> list[dict[str, Any]]:
+    """What there is of each study for a page, by name; raises InputError when a summary is damaged."""
+    scales = [scale for scale in reversed(SCALES) if PAGES[scale] == page]
     found = []
     for folder in sorted(path for path in RESULTS_DIR.glob("*") if path.is_dir()):
-        files = [folder / scale / SUMMARY_FILE for scale in reversed(SCALES)]
+        files = [folder / scale / SUMMARY_FILE for scale in scales]
         file = next((file for file in files if file.exists()), None)
         if file is not None:
             found.append({**_read_summary(file), "folder": file.parent.relative_to(RESULTS_DIR).as_posix()})
@@ -72,7 +78,7 @@ def _read_summary(file: Path) -> dict[str, Any]:
         raise InputError(f"{printable(file)}: not the summary of a study ({error}); run the study again") from None
 
 
-def _summary(results: Results, commands: list[str], revisions: list[str]) -> dict[str, Any]:
+def _summary(results: Results, command: str, revisions: list[str]) -> dict[str, Any]:
     study, everything = results.study, [*results.outcomes, *results.tuning]
     scale = study.scales[results.scale]
     seconds = sum(float(outcome.samples("seconds").sum()) for outcome in everything)
@@ -88,7 +94,7 @@ def _summary(results: Results, commands: list[str], revisions: list[str]) -> dic
         "training_seconds": round(seconds, 1),
         "expected": study.expected,
         "conclusion": find_analysis(study.analysis).conclude(results),
-        "commands": commands,
+        "command": command,
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "machine": describe_machine(),
         "git_revisions": revisions,

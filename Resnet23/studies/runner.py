@@ -17,11 +17,21 @@ from Resnet23.modeling.losses import check_loss
 from Resnet23.modeling.optim import check_names
 from Resnet23.modeling.zoo import check_model
 from Resnet23.studies.analyses import Analysis, find_analysis
-from Resnet23.studies.definition import Part, Study, Value
+from Resnet23.studies.definition import Choices, Part, Study, Value
 from Resnet23.studies.measuring import Job
 from Resnet23.studies.outcomes import Measurement, Outcome, Results
 from Resnet23.studies.settings import Setting, apply, named, settings_of
-from Resnet23.studies.trials import Heartbeat, Slots, finished, open_trials, suggest_value, work
+from Resnet23.studies.trials import (
+    FIRST_DRAWN,
+    Heartbeat,
+    Slots,
+    draw_values,
+    finished,
+    open_trials,
+    suggest_value,
+    work,
+)
+from Resnet23.studies.wording import accuracy as shown
 from Resnet23.tracking import NullTracker, Tracker
 
 if TYPE_CHECKING:
@@ -69,7 +79,7 @@ class Run:
         """16 hexadecimal digits that stand for everything but the code that the trials depend on."""
         decisive = {
             "study": self.study.model_dump(exclude={"name", "question", "scales", "expected"}),
-            "vary": {key: _plain(choices) for key, choices in self.study.varied(self.scale).items()},
+            "vary": {key: _described(choices) for key, choices in self.study.varied(self.scale).items()},
             "seeds": self.seeds,
             "options": self.options.model_dump(),
             "params": self.params.model_dump(include={"model", "train"}),
@@ -81,7 +91,7 @@ class Run:
         """The trials in the database; `part` tells those of tuning from the others."""
         name = f"{self.study.name}-{self.scale}{part}-{self.key}"
         study = self.study
-        return open_trials(self.storage, name, study.search, study.prune, min(self.seeds), self.heartbeat)
+        return open_trials(self.storage, name, study.prune, min(self.seeds), self.heartbeat)
 
 
 def read_options(study: Study, scale: str) -> Part:
@@ -101,16 +111,18 @@ def check_study(study: Study, scale: str, params: Params) -> None:
     options = read_options(study, scale)
     if not params.features.val_fraction:
         raise InputError("features.val_fraction: found 0, but a study chooses by validation images; expected 0.1 or so")
-    if study.search == "grid":
-        points = [setting.values for setting in settings_of(study, scale)]
-    else:  # the first values stand for all
-        points = [{key: _plain(choices)[0] for key, choices in study.varied(scale).items()}]
+    points = [setting.values for setting in settings_of(study, scale)] if study.search == "grid" else []
+    if study.search != "grid":  # each value by itself, as any may come with any
+        points = [{key: value} for key, choices in study.varied(scale).items() for value in _plain(choices)]
     tuned = [{key: value} for key, values in study.tune.items() for value in values] or [{}]
+    analysis = find_analysis(study.analysis)
+    analysis.check(study, scale, options)
     for values in [{**point, **extra} for point in points for extra in tuned]:
-        changed, _ = apply(params, options, values)
+        changed, changed_options = apply(params, options, values)
         check_model(changed.model.name, changed.model.pretrained, changed.model.stem)
         check_names(changed.train)
         check_loss(changed.train.loss)
+        analysis.check_setting(changed, changed_options)
 
 
 def work_on(run: Run, tracker: Tracker | None = None) -> None:
@@ -168,8 +180,11 @@ def planned_settings(run: Run) -> list[Setting]:
 
 def _slots(run: Run, settings: list[Setting]) -> Slots:
     """What each trial has to try, by slot."""
-    if run.study.search != "grid":
-        return {str(number): {} for number in range(run.study.trials)}
+    study, varied = run.study, run.study.varied(run.scale)
+    if study.search != "grid":
+        drawn = study.trials if study.search == "random" else min(study.trials, FIRST_DRAWN)
+        points = [*draw_values(varied, drawn, min(run.seeds)), *({} for _ in range(study.trials - drawn))]
+        return {str(number): point for number, point in enumerate(points)}
     return {str(number): _trial_params(run, setting) for number, setting in enumerate(settings)}
 
 
@@ -203,20 +218,29 @@ def _setting(run: Run, trial: "optuna.Trial") -> Setting:
 
 def _try(run: Run, trial: "optuna.Trial", tracker: Tracker, seeds: list[int]) -> float:
     """Measure a setting with every seed that it has not been measured with, for the mean validation accuracy."""
-    setting = _setting(run, trial)
+    import optuna
+
+    setting, pruned = _setting(run, trial), None
     trial.set_user_attr("setting", {"name": setting.name, "values": setting.values})
     trial.set_user_attr(REVISION, run.revision)
     measured = dict(trial.user_attrs.get(MEASURED, {}))
-    with tracker.start_child(f"{run.study.name}: {setting.name}", setting.values) as child:
-        for seed in seeds:
-            if str(seed) not in measured:
-                watch = _pruner(trial) if run.study.prune and seed == run.seeds[0] else lambda record: None
-                measured[str(seed)] = _measure(run, setting, seed, watch).to_plain()
-                trial.set_user_attr(MEASURED, measured)
-        outcome = _outcome_of(setting, "complete", measured)
-        child.log_metrics(_means(outcome))
+    part = "" if seeds == run.seeds else ", tuning"
+    with tracker.start_child(f"{run.study.name}{part}: {setting.name}", setting.values) as child:
+        try:
+            for seed in seeds:
+                if str(seed) not in measured:
+                    watch = _pruner(trial) if run.study.prune and seed == run.seeds[0] else lambda record: None
+                    measured[str(seed)] = _measure(run, setting, seed, watch).to_plain()
+                    trial.set_user_attr(MEASURED, measured)
+            outcome = _outcome_of(setting, "complete", measured)
+            child.log_metrics(_means(outcome))
+        except optuna.TrialPruned as error:  # no failure of the child run
+            child.log_tags({"pruned": str(error)})
+            pruned = error
+    if pruned:
+        raise pruned
     accuracy = outcome.samples("val_accuracy")
-    logger.info(f"{run.study.name}: {setting.name}: validation accuracy {_shown(accuracy)}")
+    logger.info(f"{run.study.name}{part}: {setting.name}: validation accuracy {shown(accuracy)}")
     return float(accuracy.mean())
 
 
@@ -256,10 +280,11 @@ def _means(outcome: Outcome) -> dict[str, float]:
     return means | deviations
 
 
-def _shown(accuracy: Any) -> str:
-    spread = f" ± {100 * accuracy.std(ddof=1):.1f}" if len(accuracy) > 1 else ""
-    return f"{100 * accuracy.mean():.1f}{spread}%"
-
-
-def _plain(choices: Any) -> list[Any]:
+def _described(choices: Choices) -> list[Any]:
+    """All there is to say of them, as JSON."""
     return list(choices) if isinstance(choices, list) else [choices.low, choices.high, choices.log]
+
+
+def _plain(choices: Choices) -> list[Value]:
+    """The values, of a range its ends."""
+    return list(choices) if isinstance(choices, list) else [choices.low, choices.high]

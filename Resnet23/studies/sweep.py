@@ -20,16 +20,18 @@ from Resnet23.figures.sweeps import (
     plot_tuning,
 )
 from Resnet23.figures.theme import Theme
-from Resnet23.studies.definition import Part
-from Resnet23.studies.importance import SEED, parameter_importances
+from Resnet23.studies.comparisons import against, best_on_validation
+from Resnet23.studies.definition import Part, Study
+from Resnet23.studies.importance import SEEDS, TOGETHER, search_importances, variance_shares
 from Resnet23.studies.measuring import Job, new_network, train_network
 from Resnet23.studies.outcomes import Measurement, Outcome, Results
-from Resnet23.studies.settings import label
-from Resnet23.studies.statistics import compare, effect_size, seed_noise
+from Resnet23.studies.settings import label, settings_of, show
+from Resnet23.studies.statistics import effect_size, pooled_noise, spread
 from Resnet23.studies.wording import accuracy, points
 
 MOST_CURVES = 14  # settings whose curves can still be told apart
 MOST_BARS = 40
+MOST_LISTED = 10  # names in a sentence
 NEAR_CHANCE = 1.5  # times the accuracy of guessing: such a network has learnt next to nothing
 SHARE_REACHED = 0.9  # of the best setting's final accuracy: how soon it is reached tells how fast a setting learns
 
@@ -46,27 +48,30 @@ def measure(job: Job) -> Measurement:
 
 
 def draw(results: Results) -> dict[str, Callable[[Theme], Figure]]:
-    """The figures that suit what is varied."""
+    """The figures that suit what is varied; none with fewer than two settings."""
     outcomes, keys, baseline = results.complete, _varied_keys(results), find_baseline(results)
+    if len(outcomes) < 2:
+        return {}
+    is_grid = results.study.search == "grid"
     figures: dict[str, Callable[[Theme], Figure]] = {}
     if len(outcomes) <= MOST_CURVES:
         figures["curves"] = partial(plot_curves, outcomes)
-    if results.study.search == "grid" and len(keys) == 1 and _is_numeric(outcomes, keys[0]):
-        figures["response"] = partial(plot_responses, outcomes, keys[0], results.chance)
-    if results.study.search != "grid":
+    if not is_grid:
         figures["search"] = partial(plot_search, outcomes, keys)
+    elif len(keys) == 1 and _is_numeric(outcomes, keys[0]):
+        figures["response"] = partial(plot_responses, outcomes, keys[0], results.chance)
     elif len(keys) >= 2:
         figures["heatmaps"] = partial(plot_heatmaps, outcomes, keys)
-    if len(keys) >= 2:
-        figures["importance"] = partial(plot_importances, parameter_importances(outcomes, keys))
+    if importances := _importances(results):
+        figures["importance"] = partial(plot_importances, importances)
     if baseline:
         figures["effects"] = partial(plot_effects, outcomes, baseline)
     if len(outcomes) <= MOST_BARS:
         figures["gaps"] = partial(plot_gaps, outcomes)
     if any("train.schedule" in outcome.setting.values for outcome in outcomes):
         figures["schedules"] = partial(plot_schedules, outcomes)
-    if results.tuning:
-        figures["tuning"] = partial(plot_tuning, results.tuning, next(iter(results.study.tune)))
+    if results.tuning and _is_numeric(results.tuning, key := next(iter(results.study.tune))):
+        figures["tuning"] = partial(plot_tuning, results.tuning, key)
     return figures
 
 
@@ -76,29 +81,23 @@ def conclude(results: Results) -> list[str]:
     if len(outcomes) < 2:
         return ["Fewer than two settings were trained to the end: there is nothing to compare."]
     sentences = [_noise_sentence(outcomes), _best_sentence(outcomes)]
-    sentences += _baseline_sentences(outcomes, baseline) if baseline else [_ties_sentence(outcomes)]
-    sentences += _failure_sentences(results) + _tuning_sentences(results)
-    sentences.append(_speed_sentence(outcomes))
-    keys = _varied_keys(results)
-    if len(keys) >= 2:
-        sentences.append(_importance_sentence(parameter_importances(outcomes, keys)))
+    sentences += _baseline_sentences(outcomes, baseline) if baseline else _order_sentences(outcomes)
+    sentences += [_range_sentence(results), *_failure_sentences(results), *_tuning_sentences(results)]
+    sentences += [_speed_sentence(outcomes), _importance_sentence(_importances(results))]
     return [sentence for sentence in sentences if sentence]
 
 
+def check_baseline(study: Study, scale: str, options: Options) -> None:
+    """Raise InputError when `options.baseline` names no setting."""
+    names = [setting.name for setting in settings_of(study, scale)] if study.search == "grid" else []
+    if options.baseline is not None and options.baseline not in names:
+        raise InputError(f"options.baseline: found {options.baseline!r}, expected one of {', '.join(names) or 'none'}")
+
+
 def find_baseline(results: Results) -> Outcome | None:
-    """The outcome that `options.baseline` names. Raises InputError when no setting has that name."""
+    """The outcome that `options.baseline` names; None where it names none, or one that was not trained to the end."""
     wanted = results.options.baseline
-    if wanted is None:
-        return None
-    names = [outcome.setting.name for outcome in results.outcomes]
-    if wanted not in names:
-        raise InputError(f"options.baseline: found {wanted!r}, expected one of {', '.join(names)}")
     return next((outcome for outcome in results.complete if outcome.setting.name == wanted), None)
-
-
-def best_on_validation(outcomes: Sequence[Outcome]) -> Outcome:
-    """The setting of the highest mean validation accuracy."""
-    return max(outcomes, key=lambda outcome: outcome.samples("val_accuracy").mean())
 
 
 def epochs_to_reach(curve: np.ndarray, target: float) -> int | None:
@@ -120,7 +119,7 @@ def _is_numeric(outcomes: Sequence[Outcome], key: str) -> bool:
 def _noise_sentence(outcomes: Sequence[Outcome]) -> str:
     groups = [outcome.samples("test_accuracy") for outcome in outcomes]
     between = 100 * float(np.std([group.mean() for group in groups], ddof=1))
-    noise, size = seed_noise(groups), effect_size(groups)
+    noise, size = pooled_noise(groups), effect_size(groups)
     if noise is None:
         return (
             f"The settings' test accuracies scatter by {between:.1f} points (standard deviation). Each had "
@@ -129,7 +128,7 @@ def _noise_sentence(outcomes: Sequence[Outcome]) -> str:
     times = f", {size:.1f} times as much" if size else ""
     return (
         f"Between settings the mean test accuracy scatters by {between:.1f} points (standard deviation), between seeds "
-        f"of one setting by {100 * noise:.1f}{times}."
+        f"of one setting by {100 * noise.deviation:.1f}{times}."
     )
 
 
@@ -144,39 +143,45 @@ def _best_sentence(outcomes: Sequence[Outcome]) -> str:
     )
 
 
-def _ties_sentence(outcomes: Sequence[Outcome]) -> str:
-    """Which settings the best one can and cannot be told apart from."""
+def _order_sentences(outcomes: Sequence[Outcome]) -> list[str]:
+    """Which settings do better or worse on the test images than the one best on validation, and which as well."""
     best = best_on_validation(outcomes)
-    samples = best.samples("test_accuracy")
-    if len(samples) < 2:
+    changes = against(outcomes, best)
+    if any(change.interval is None for change in changes.values()):
+        return []
+    ahead = [name for name, change in changes.items() if change.is_clear and change.mean > 0]
+    behind = [name for name, change in changes.items() if change.is_clear and change.mean < 0]
+    level = [name for name in changes if name not in ahead and name not in behind]
+    told = {"Clearly better": ahead, "Clearly worse": behind, "Not to be told apart from it": level}
+    return [f"{what} on the test images: {_listing(names)}." for what, names in told.items() if names]
+
+
+def _range_sentence(results: Results) -> str:
+    """The values of a single numeric parameter that come close to the best one."""
+    keys, outcomes = _varied_keys(results), results.complete
+    if results.study.search != "grid" or len(keys) != 1 or not _is_numeric(outcomes, keys[0]):
         return ""
-    others = [outcome for outcome in outcomes if outcome is not best]
-    clear = [compare(samples, outcome.samples("test_accuracy")).is_clear for outcome in others]
-    tied = [outcome.setting.name for outcome, apart in zip(others, clear, strict=True) if not apart]
-    if not tied:
-        return (
-            "On the test images it is clearly ahead of all others: every 95% interval of the difference leaves out 0."
-        )
-    listed = _listing(tied)
-    return f"On the test images these cannot be told apart from it, as the 95% interval holds 0: {listed}."
+    limit = SHARE_REACHED * best_on_validation(outcomes).samples("test_accuracy").mean()
+    near = [outcome for outcome in outcomes if outcome.samples("test_accuracy").mean() >= limit]
+    listed = _listing([show(value) for value in sorted(outcome.setting.values[keys[0]] for outcome in near)])
+    return (
+        f"At least {SHARE_REACHED:.0%} of the test accuracy of the one best on validation: {label(keys[0])} {listed}."
+    )
 
 
 def _baseline_sentences(outcomes: Sequence[Outcome], baseline: Outcome) -> list[str]:
-    """The change that each setting makes, largest first, and which of them are no more than noise."""
-    reference = baseline.samples("test_accuracy")
-    changes = {
-        outcome.setting.name: compare(outcome.samples("test_accuracy"), reference)
-        for outcome in outcomes
-        if outcome is not baseline
-    }
-    clear = sorted((name for name in changes if changes[name].is_clear), key=lambda name: changes[name].mean)
-    unclear = [name for name in changes if not changes[name].is_clear]
+    """The clear changes against the baseline, of the test accuracy and of the gap to the training accuracy."""
     sentences = []
-    if clear:
-        listed = "; ".join(f"{name} {points(changes[name])}" for name in clear)
-        sentences.append(f"Against {baseline.setting.name}, test accuracy clearly changes with {listed}.")
-    if unclear:
-        sentences.append(f"No clear change, against {baseline.setting.name}, with {_listing(unclear)}.")
+    for number, what in (("test_accuracy", "test accuracy"), ("gap", "training minus test accuracy")):
+        changes = against(outcomes, baseline, number)
+        if any(change.interval is None for change in changes.values()):
+            return []
+        clear = sorted((name for name in changes if changes[name].is_clear), key=lambda name: changes[name].mean)
+        unclear = [name for name in changes if name not in clear]
+        listed = "; ".join(f"{name} {points(changes[name])}" for name in clear) or "with none of the settings"
+        sentences.append(f"Against {baseline.setting.name}, {what} clearly changes: {listed}.")
+        if clear and unclear:
+            sentences.append(f"No clear change of it: {_listing(unclear)}.")
     return sentences
 
 
@@ -208,9 +213,11 @@ def _tuning_sentences(results: Results) -> list[str]:
         return []
     (key, values), *_ = results.study.tune.items()
     chosen = {outcome.setting.name: outcome.setting.values[key] for outcome in results.outcomes}
-    listed = ", ".join(f"{name} {value:g}" for name, value in chosen.items())
-    edges = [name for name, value in chosen.items() if value in (min(values), max(values))]
+    listed = ", ".join(f"{name} {show(value)}" for name, value in chosen.items())
     sentences = [f"Best {label(key)} of each on validation, with a seed of its own: {listed}."]
+    if not _is_numeric(results.tuning, key):
+        return sentences
+    edges = [name for name, value in chosen.items() if value in (min(values), max(values))]
     if edges:
         sentences.append(f"At the edge of the values tried, so that a better one may lie beyond: {_listing(edges)}.")
     return sentences
@@ -221,27 +228,41 @@ def _speed_sentence(outcomes: Sequence[Outcome]) -> str:
     if len(outcomes) > MOST_CURVES:
         return ""
     target = SHARE_REACHED * best_on_validation(outcomes).samples("val_accuracy").mean()
-    reached, missed = {}, []
+    reached, missed = [], []
     for outcome in outcomes:
         epochs = [epochs_to_reach(curve, target) for curve in outcome.curves("val_accuracy")]
         if len(epochs) < len(outcome.measured) or None in epochs:
             missed.append(outcome.setting.name)
         else:
-            reached[outcome.setting.name] = float(np.mean(epochs))
-    listed = ", ".join(f"{name} {reached[name]:.1f}" for name in sorted(reached, key=reached.__getitem__))
-    text = (
-        f"Epochs to a validation accuracy of {target:.1%} ({SHARE_REACHED:.0%} of the best), mean over seeds: {listed}"
-    )
-    return text + (f"; not reached with every seed: {_listing(missed)}." if missed else ".")
+            deviation = spread(np.array(epochs))
+            shown = f"{np.mean(epochs):.1f}" + ("" if deviation is None else f" ± {deviation:.1f}")
+            reached.append(f"{outcome.setting.name} {shown}")
+    text = f"Epochs to a validation accuracy of {target:.1%} ({SHARE_REACHED:.0%} of the best): "
+    text += _listing(reached) or "reached by no setting with every seed"
+    return text + (f"; not reached with every seed: {_listing(missed)}." if reached and missed else ".")
+
+
+def _importances(results: Results) -> dict[str, float]:
+    """How much each of several varied parameters decides; nothing for one, or for a grid with settings left out."""
+    outcomes, keys = results.complete, _varied_keys(results)
+    if len(keys) < 2 or len(outcomes) < 2:
+        return {}
+    if results.study.search != "grid":
+        return search_importances(outcomes, keys)
+    return variance_shares(outcomes, keys) if len(outcomes) == len(results.outcomes) else {}
 
 
 def _importance_sentence(importances: dict[str, float]) -> str:
-    """Which parameters matter, with the seed as the measure of nothing."""
-    listed = ", ".join(f"{label(key) if key != SEED else SEED} {share:.0%}" for key, share in importances.items())
-    idle = [label(key) for key, share in importances.items() if key != SEED and share <= importances[SEED]]
-    text = f"Share of each in what decides the test accuracy (fANOVA): {listed}."
-    return text + (f" Not above what the seed does: {_listing(idle)}." if idle else "")
+    """Which parameters matter, with the seeds as the measure of nothing."""
+    if not importances:
+        return ""
+    names = {key: key if key in (SEEDS, TOGETHER) else label(key) for key in importances}
+    listed = ", ".join(f"{names[key]} {share:.0%}" for key, share in importances.items())
+    return f"Shares in the variance of the test accuracy: {listed}."
 
 
 def _listing(names: Sequence[str]) -> str:
-    return ", ".join(names)
+    """The names, or of many their number; between names that hold commas there are semicolons."""
+    if len(names) > MOST_LISTED:
+        return counted(len(names), "setting")
+    return ("; " if any("," in name for name in names) else ", ").join(names)

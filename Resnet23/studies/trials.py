@@ -8,8 +8,9 @@ while, counts as failed and its slot is planned again, with what has been measur
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TYPE_CHECKING
 
 from loguru import logger
@@ -22,8 +23,9 @@ if TYPE_CHECKING:
     from optuna.storages import RDBStorage
     from optuna.trial import FrozenTrial
 
-SLOT, SURPLUS = "slot", "surplus"
+SLOT, BEGUN, SURPLUS = "slot", "begun", "surplus"
 POLL_SECONDS = 1.0
+FIRST_DRAWN = 10  # trials of TPE that are drawn at random, before it has anything to go by
 LOCK_SECONDS = 60  # that a process waits for another one that writes to a SQLite file
 
 Objective = Callable[["optuna.Trial"], float]
@@ -35,13 +37,12 @@ class Heartbeat:
     """How often a worker says that it lives, and after how long it is taken for dead; seconds."""
 
     interval: int = 10
-    patience: int = 60
+    patience: int = 180  # well above LOCK_SECONDS: who waits for the database is alive
 
 
 def open_trials(
     url: str,
     name: str,
-    search: str = "grid",
     prune: str | None = None,
     seed: int = 0,
     heartbeat: Heartbeat = Heartbeat(),
@@ -55,16 +56,28 @@ def open_trials(
     except ImportError:
         raise missing_package("optuna", "studies") from None
     optuna.logging.set_verbosity(optuna.logging.CRITICAL)  # failures are told in our words
-    samplers = {"tpe": optuna.samplers.TPESampler}
     pruners = {"median": optuna.pruners.MedianPruner, "hyperband": optuna.pruners.HyperbandPruner}
     return optuna.create_study(
         storage=_open_storage(url, heartbeat),
         study_name=name,
-        sampler=samplers.get(search, optuna.samplers.RandomSampler)(seed=seed),
+        # Only TPE chooses anything, and what other workers have in hand it takes for bad, so as not to try it, too.
+        sampler=optuna.samplers.TPESampler(n_startup_trials=FIRST_DRAWN, seed=seed, constant_liar=True),
         pruner=pruners.get(prune, optuna.pruners.NopPruner)(),
         direction="maximize",
         load_if_exists=True,
     )
+
+
+def draw_values(varied: Mapping[str, Choices], count: int, seed: int) -> list[dict[str, Value]]:
+    """So many points drawn at random, the same for the same seed, whoever asks."""
+    import optuna
+
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed))
+    points = []
+    for _ in range(count):
+        trial = study.ask()
+        points.append({key: suggest_value(trial, key, choices) for key, choices in varied.items()})
+    return points
 
 
 def work(trials: "optuna.Study", slots: Slots, objective: Objective) -> None:
@@ -79,7 +92,7 @@ def work(trials: "optuna.Study", slots: Slots, objective: Objective) -> None:
         _fail_stale_trials(trials)
         _plan(trials, slots)
         if trials.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-            trials.optimize(lambda trial: _do(trials, trial, objective), n_trials=1)
+            _do_next(trials, objective)
         elif running := trials.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             if not told:
                 logger.info(f"waiting for {len(running)} trials that other workers have in hand or left behind")
@@ -114,12 +127,35 @@ def _plan(trials: "optuna.Study", slots: Slots) -> None:
     known, failed = set(), {}
     for trial in trials.get_trials(deepcopy=False):
         if trial.state == TrialState.FAIL:
-            failed[trial.user_attrs.get(SLOT)] = trial.user_attrs
+            failed[trial.user_attrs.get(SLOT)] = trial
         elif not trial.user_attrs.get(SURPLUS):
             known.add(trial.user_attrs.get(SLOT))
     for slot, values in slots.items():
-        if slot not in known:
-            trials.enqueue_trial(dict(values), user_attrs={**failed.get(slot, {}), SLOT: slot})
+        if slot in known:
+            continue
+        if slot in failed:  # what was measured belongs to the values that a search had chosen
+            trials.enqueue_trial({**values, **failed[slot].params}, user_attrs=failed[slot].user_attrs)
+        else:
+            trials.enqueue_trial(dict(values), user_attrs={SLOT: slot})
+
+
+def _do_next(trials: "optuna.Study", objective: Objective) -> None:
+    """The next trial that waits. One that was taken away meanwhile, as from a computer that slept, is let go."""
+    from optuna.exceptions import UpdateFinishedTrialError
+    from optuna.trial import TrialState
+
+    taken = []
+
+    def do(trial: "optuna.Trial") -> float:
+        taken.append(trial.number)
+        return _do(trials, trial, objective)
+
+    try:
+        trials.optimize(do, n_trials=1)
+    except (ValueError, UpdateFinishedTrialError):
+        if not taken or trials.get_trials(deepcopy=False)[taken[0]].state != TrialState.FAIL:
+            raise
+        logger.warning("another worker has taken over a trial that this one was slow with")
 
 
 def _do(trials: "optuna.Study", trial: "optuna.Trial", objective: Objective) -> float:
@@ -127,6 +163,7 @@ def _do(trials: "optuna.Study", trial: "optuna.Trial", objective: Objective) -> 
     import optuna
     from optuna.trial import TrialState
 
+    trial.set_user_attr(BEGUN, True)
     if _is_surplus(trials, trial):
         trial.set_user_attr(SURPLUS, True)
         raise optuna.TrialPruned("another trial has its slot")
@@ -158,7 +195,7 @@ def _open_storage(url: str, heartbeat: Heartbeat) -> "RDBStorage":
         try:
             storage = RDBStorage(
                 url,
-                engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}} if is_sqlite else {},
+                engine_kwargs={"connect_args": {"timeout": LOCK_SECONDS}} if is_sqlite else {"pool_pre_ping": True},
                 heartbeat_interval=heartbeat.interval,
                 grace_period=heartbeat.patience,
             )
@@ -190,11 +227,17 @@ def _lock_whole_transactions(storage: "RDBStorage") -> None:
 
 
 def _fail_stale_trials(trials: "optuna.Study") -> None:
-    """Let the trials of workers that have died count as failed."""
+    """Let the trials of workers that have died count as failed, those of workers without a first heartbeat too."""
     import optuna
+    from optuna.trial import TrialState
 
     with _without_experimental_warnings():
         optuna.storages.fail_stale_trials(trials)
+    for trial in trials.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+        seconds = (datetime.now() - trial.datetime_start).total_seconds()
+        if not trial.user_attrs.get(BEGUN) and seconds > Heartbeat.patience:
+            with suppress(ValueError, optuna.exceptions.UpdateFinishedTrialError):  # another worker was faster
+                trials.tell(trial.number, state=TrialState.FAIL)
 
 
 @contextmanager

@@ -40,6 +40,11 @@ def test_mistakes_are_one_line(name, scale, message):
         main(name, scale)
 
 
+def test_a_worker_cannot_forget_what_others_have_in_hand():
+    with pytest.raises(InputError, match="--fresh: found with --worker or --storage"):
+        main("learning-rate", "smoke", worker=True, fresh=True)
+
+
 @pytest.mark.slow
 def test_a_study_runs_from_the_command_and_its_trials_are_runs_below_its_own(tmp_path: Path):
     from mlflow import MlflowClient

@@ -11,13 +11,15 @@ from pathlib import Path
 import pytest
 from small_features import make_features
 from small_project import REPOSITORY
+from small_studies import make_measurement
 
 from Resnet23.arrays import Features, read_features
 from Resnet23.config import load_params
 from Resnet23.errors import InputError, Terminated
+from Resnet23.history import EpochRecord
 from Resnet23.studies import runner
 from Resnet23.studies.definition import Study, read_study, study_names
-from Resnet23.studies.publish import RESULTS_DIR, publish, published, write_page
+from Resnet23.studies.publish import PAGES, RESULTS_DIR, publish, published, write_page
 from Resnet23.studies.runner import Run, gather, work_on
 from Resnet23.studies.workplace import scale_params
 
@@ -73,7 +75,7 @@ def test_every_study_runs_and_leaves_tables_figures_and_a_conclusion(name, featu
     results = gather(run)
     seeds = study.scales["smoke"].seeds
     assert all(sorted(outcome.measured) == seeds for outcome in results.outcomes)
-    folder = publish(results, ["make study"], ["abc"])
+    folder = publish(results, "make study", ["abc"])
     summary = json.loads((folder / "summary.json").read_text(encoding="utf-8"))
     assert summary["conclusion"] and all(sentence.endswith(".") for sentence in summary["conclusion"])
     assert summary["figures"]
@@ -85,7 +87,7 @@ def test_every_study_runs_and_leaves_tables_figures_and_a_conclusion(name, featu
     compared = [row for row in rows if row["part"] == "compared"]
     assert len(compared) == len(results.outcomes) * len(seeds)
     assert all(0 <= float(row["test_accuracy"]) <= 1 for row in compared)
-    page = write_page().read_text(encoding="utf-8")
+    page = write_page("smoke").read_text(encoding="utf-8")
     assert study.question in page.replace("&#39;", "'")
     assert all((RESULTS_DIR / source).exists() for source in re.findall(r'(?:src|srcset|href)="([^"#]+)"', page))
 
@@ -109,8 +111,8 @@ def test_a_new_study_needs_only_a_file(features, workplace):
     assert "momentum" in study_names()
     run = make_run(read_study("momentum"), features)
     work_on(run)
-    publish(gather(run), ["make study"], ["abc"])
-    assert [study["study"] for study in published()] == ["momentum"]
+    publish(gather(run), "make study", ["abc"])
+    assert [study["study"] for study in published(PAGES["smoke"])] == ["momentum"]
 
 
 def test_an_interrupted_study_goes_on_where_it_was_and_ends_with_the_same_numbers(features, workplace, monkeypatch):
@@ -155,15 +157,36 @@ def test_another_definition_or_other_images_share_no_trials(features, workplace)
     assert make_run(read_study("momentum"), features).key == key
 
 
-def test_a_search_with_pruning_ends_with_as_many_settings_as_trials(features, workplace):
-    content = MINE.replace("[0.0, 0.9]", "{low: 0.0, high: 0.95}") + "search: tpe\ntrials: 4\nprune: median\n"
+@pytest.mark.parametrize("search", ["random", "tpe"])
+def test_a_search_ends_with_as_many_settings_as_trials(features, workplace, search):
+    content = MINE.replace("[0.0, 0.9]", "{low: 0.0, high: 0.95}") + f"search: {search}\ntrials: 3\n"
     Path("studies/momentum.yaml").write_text(content, encoding="utf-8")
     run = make_run(read_study("momentum"), features)
     work_on(run)
     results = gather(run)
-    assert len(results.outcomes) == 4
+    assert len({outcome.setting.values["train.momentum"] for outcome in results.outcomes}) == 3
     assert all(0 <= outcome.setting.values["train.momentum"] <= 0.95 for outcome in results.outcomes)
-    publish(results, ["make study"], ["abc"])
+    publish(results, "make study", ["abc"])
+
+
+def test_settings_that_are_worse_than_the_others_were_are_pruned(features, workplace, monkeypatch):
+    rates = [0.9 - 0.05 * number for number in range(10)]
+    content = MINE.replace("train.momentum: [0.0, 0.9]", f"train.momentum: {rates}") + "prune: median\n"
+    Path("studies/momentum.yaml").write_text(content, encoding="utf-8")
+
+    def train(run, setting, seed, on_epoch):
+        accuracy = setting.values["train.momentum"]  # falls from setting to setting
+        for epoch in range(1, 4):
+            on_epoch(EpochRecord(epoch, 1.0, 0.5, 1.0, accuracy * epoch / 3, 0.1, 1.0, 1.0, 0.0))
+        return make_measurement(accuracy)
+
+    monkeypatch.setattr(runner, "_measure", train)
+    run = make_run(read_study("momentum"), features)
+    work_on(run)
+    results = gather(run)
+    states = [outcome.state for outcome in results.outcomes]
+    assert states == ["complete"] * 5 + ["pruned"] * 5  # the first five are what the others are measured by
+    publish(results, "make study", ["abc"])
 
 
 def test_tuned_values_are_those_best_on_validation_with_another_seed(features, workplace):

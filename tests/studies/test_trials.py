@@ -4,13 +4,14 @@ import multiprocessing
 import os
 import signal
 import time
+import warnings
 from pathlib import Path
 
 import pytest
 
 from Resnet23.errors import InputError, Terminated
 from Resnet23.studies.definition import Range
-from Resnet23.studies.trials import SLOT, Heartbeat, finished, open_trials, suggest_value, work
+from Resnet23.studies.trials import SLOT, Heartbeat, draw_values, finished, open_trials, suggest_value, work
 
 pytest.importorskip("optuna", reason="the extra studies is not installed")
 
@@ -120,16 +121,56 @@ def test_a_slot_that_was_planned_twice_is_done_once(url):
     assert finished(trials)["a"].number == 0
 
 
-def test_a_search_chooses_values_within_the_range_and_the_same_ones_for_the_same_seed(url):
-    found = []
-    for name in ("first", "again"):
-        trials = open_trials(url, name, search="random", seed=5)
-        slots = {str(number): {} for number in range(4)}
-        work(trials, slots, lambda trial: suggest_value(trial, "rate", Range(low=1e-3, high=1.0, log=True)))
-        found.append([trial.value for trial in finished(trials).values()])
-    assert found[0] == found[1]
-    assert len(set(found[0])) == 4
-    assert all(1e-3 <= value <= 1 for value in found[0])
+def test_points_drawn_at_random_lie_in_the_range_and_are_the_same_for_every_worker():
+    varied = {"rate": Range(low=1e-3, high=1.0, log=True), "name": ["a", "b", "c"]}
+    points = draw_values(varied, 20, seed=5)
+    assert points == draw_values(varied, 20, seed=5) != draw_values(varied, 20, seed=6)
+    assert all(1e-3 <= point["rate"] <= 1 for point in points)
+    assert {point["name"] for point in points} == {"a", "b", "c"}
+    assert sum(point["rate"] < 0.03 for point in points) > 4  # evenly by factors
+
+
+def test_an_interrupted_search_goes_on_with_the_values_that_were_measured(url):
+    trials = open_trials(url, "search")
+    chosen = []
+
+    def search(trial) -> float:
+        chosen.append(suggest_value(trial, "rate", Range(low=0.0, high=1.0)))
+        if len(chosen) == 1:
+            trial.set_user_attr("measured", {"0": chosen[0]})
+            raise Terminated(signal.SIGTERM)
+        return trial.user_attrs["measured"]["0"]
+
+    with pytest.raises(Terminated):
+        work(trials, {"a": {}}, search)
+    work(trials, {"a": {}}, search)
+    assert chosen[0] == chosen[1] == finished(trials)["a"].value
+
+
+def test_a_trial_that_was_taken_away_is_let_go(url):
+    trials = open_trials(url, "slow")
+    calls = []
+
+    def slow(trial) -> float:
+        calls.append(trial.number)
+        if len(calls) == 1:  # as another worker does when heartbeats are missing
+            trials.tell(trial.number, state=trial.study.trials[0].state.FAIL)
+        return look_up(trial)
+
+    work(trials, {"a": {"x": 3}}, slow)
+    assert calls == [0, 1]
+    assert finished(trials)["a"].value == 3
+
+
+def test_a_trial_whose_worker_died_before_its_first_heartbeat_is_taken_over(url, monkeypatch):
+    trials = open_trials(url, "silent")
+    trials.enqueue_trial({"x": 3}, user_attrs={SLOT: "a"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Optuna's, of an ask without optimize: that is what is to be tested
+        trials.ask()
+    monkeypatch.setattr(Heartbeat, "patience", 0)
+    work(trials, {"a": {"x": 3}}, look_up)
+    assert finished(trials)["a"].number == 1
 
 
 @pytest.mark.parametrize("wrong", ["nonsense", "postgresql://127.0.0.1:1/none", "sqlite:////no/such/folder/x.db"])
