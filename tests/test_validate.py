@@ -50,6 +50,7 @@ def in_process(capsys: pytest.CaptureFixture[str], **options) -> str:
     return capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_the_command_and_the_script_do_the_same_and_record_a_child_for_each_head(encoded):
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     printed = []

@@ -54,7 +54,7 @@ def draw(results: Results) -> dict[str, Callable[[Theme], Figure]]:
         return {}
     is_grid = results.study.search == "grid"
     figures: dict[str, Callable[[Theme], Figure]] = {}
-    if len(outcomes) <= MOST_CURVES:
+    if len(outcomes) <= MOST_CURVES and any(len(outcome.curves("val_accuracy")) for outcome in outcomes):
         figures["curves"] = partial(plot_curves, outcomes)
     if not is_grid:
         figures["search"] = partial(plot_search, outcomes, keys)

@@ -24,6 +24,7 @@ def heads(repository, monkeypatch) -> ModuleType:
     return import_module("benchmarks.heads")
 
 
+@pytest.mark.slow
 def test_the_command_leaves_a_complete_record(project, repository):
     shape = {"embedding_size": 4, "hidden_sizes": [4, 4, 4, 8], "depths": [1, 1, 1, 1], "layer_type": "basic"}
     transformers.ResNetModel(transformers.ResNetConfig(**shape)).save_pretrained(project / "models/encoder")

@@ -34,6 +34,7 @@ def transfer(repository, monkeypatch, tmp_path) -> ModuleType:
     return module
 
 
+@pytest.mark.slow
 def test_the_command_leaves_a_complete_record(transfer):
     transfer.main(BODY, seeds=2)
     record = json.loads(Path("reports/benchmarks/transfer-cpu.json").read_text(encoding="utf-8"))

@@ -27,6 +27,7 @@ pytest.importorskip("optuna", reason="the extra studies is not installed")
 
 with chdir(REPOSITORY):
     NAMES = study_names()
+LONG = {"optimizers", "augmentation-ablation", "schedules", "sensitivity", "loss-landscape"}
 DIGITS = [
     "data.dataset=digits",
     "data.image_size=32",
@@ -66,7 +67,9 @@ def test_the_images_are_those_of_the_preset():
     assert ours.features == preset.features
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in LONG else []) for name in NAMES]
+)
 def test_every_study_runs_and_leaves_tables_figures_and_a_conclusion(name, features, workplace):
     study = read_study(name)
     assert study.scales["smoke"].preset == "study-smoke"
@@ -157,7 +160,7 @@ def test_another_definition_or_other_images_share_no_trials(features, workplace)
     assert make_run(read_study("momentum"), features).key == key
 
 
-@pytest.mark.parametrize("search", ["random", "tpe"])
+@pytest.mark.parametrize("search", [pytest.param("random", marks=pytest.mark.slow), "tpe"])
 def test_a_search_ends_with_as_many_settings_as_trials(features, workplace, search):
     content = MINE.replace("[0.0, 0.9]", "{low: 0.0, high: 0.95}") + f"search: {search}\ntrials: 3\n"
     Path("studies/momentum.yaml").write_text(content, encoding="utf-8")

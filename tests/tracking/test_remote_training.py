@@ -127,7 +127,12 @@ FAULTS = {
 }
 
 
-@pytest.mark.parametrize("name", FAULTS)
+QUICKLY = {"well", "401", "hangs"}  # one of each kind; the others with the slow tests
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[] if name in QUICKLY else [pytest.mark.slow]) for name in FAULTS]
+)
 def test_a_training_gives_the_same_weights_whatever_the_remote_does_and_nothing_is_lost(
     params, untracked, faulty_server, mlflow_server, senders, monkeypatch, capfd, name
 ):
@@ -212,6 +217,7 @@ print(tracker._sender._process.pid)
     os.kill(int(output), signal.SIGKILL)
 
 
+@pytest.mark.slow
 def test_the_stages_of_one_run_warn_once(project, request, monkeypatch, senders, capfd):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     tracking = TrackingParams(experiment=request.node.name)
