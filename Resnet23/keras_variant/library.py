@@ -12,7 +12,6 @@ def import_keras() -> ModuleType:
     Raises InputError when one of the two is not installed, or the environment asks for Keras on another library.
     """
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")  # it comes before what ~/.keras/keras.json says
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "1")  # warnings and errors, but no remarks on how it was built
     if (found := os.environ["KERAS_BACKEND"]) != "tensorflow":
         raise InputError(f"KERAS_BACKEND: found {found!r}, expected tensorflow; unset the variable")
     try:
