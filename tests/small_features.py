@@ -14,6 +14,7 @@ from Resnet23.project import write_params
 
 def make_features(folder: Path, assignments: Sequence[str]) -> None:
     """Write the parameters, the repository's after `assignments`, into `folder` and run the first two stages there."""
+    folder = folder.resolve()  # the working directory changes below
     with chdir(REPOSITORY):
         params = load_params(assignments=assignments).model_dump()
         write_params(folder / "params.yaml", params, "tests/small_features.py")
