@@ -14,6 +14,9 @@ export NODE_PATH := $(CURDIR)/.venv/web/node_modules
 FOLDER := $(if $(PRESET),runs/$(PRESET),.)
 IN_FOLDER = $(if $(PRESET),python -m Resnet23.project "$(FOLDER)" --preset "$(PRESET)" && cd "$(FOLDER)" &&)
 
+# The converter of TensorFlow.js has an environment of its own.
+TFJS := $(CURDIR)/.venv/tfjs/bin
+
 # The pins are complete, so pip need not resolve them again; modules are compiled when they are first imported.
 PIP_INSTALL := python -m pip install --disable-pip-version-check --no-deps --no-compile
 
@@ -124,17 +127,20 @@ export-keras: .venv/.tensorflow-stamp  ## Write its model for phones, servers an
 		--formats "$(FORMATS)") && dvc repro $(KERAS_PIPELINE):plots
 
 export-tfjs: FORMATS ?= saved-model,tflite,tflite-dynamic,tflite-int8,onnx,tfjs
-export-tfjs: .venv/.tensorflow-stamp .venv/.tfjs-stamp .venv/.web-stamp  ## The same, and for TensorFlow.js, with its converter in an environment of its own
-	@PATH="$$PATH:$(CURDIR)/.venv/tfjs/bin" $(MAKE) export-keras FORMATS="$(FORMATS)"
+export-tfjs: .venv/.tfjs-stamp .venv/.tensorflow-stamp .venv/.web-stamp  ## The same, and for TensorFlow.js, with its converter in an environment of its own
+	@PATH="$$PATH:$(TFJS)" $(MAKE) export-keras FORMATS="$(FORMATS)"
 
 browser: .venv/.tensorflow-stamp .venv/.web-stamp  ## Show a page that classifies images in the browser on http://127.0.0.1:8000 (PORT=8080: on another port)
 	@cd "$(FOLDER)" && python -m Resnet23.keras_variant.page
 	@echo 'http://127.0.0.1:$(or $(PORT),8000) shows the page until Ctrl-C is pressed'
 	@cd "$(FOLDER)" && python -m http.server --bind 127.0.0.1 --directory models/export/keras/page $(or $(PORT),8000)
 
-.PHONY: test-keras
+.PHONY: test-keras test-browser
 test-keras: .venv/.tensorflow-stamp  ## Run the tests that need TensorFlow, which shares no process with PyTorch
-	@pytest tests/keras_variant
+	@pytest -rs tests/keras_variant
+
+test-browser: .venv/.tfjs-stamp .venv/.tensorflow-stamp .venv/.web-stamp  ## Those of the exports and the page, with TensorFlow.js and in Chromium
+	@PATH="$$PATH:$(TFJS)" pytest -rs tests/keras_variant/test_keras_export.py tests/keras_variant/test_keras_browser.py
 
 ##@ Tracking and models
 
@@ -223,15 +229,17 @@ notebooks: .venv/.dev-stamp  ## Run the notebooks and write what they show to do
 	@rm -rf docs/notebooks && mv build/notebooks docs/notebooks
 
 .PHONY: requirements
-requirements: .venv/.dev-stamp  ## Resolve requirements.txt, -dev.txt and -tensorflow.txt anew from pyproject.toml
-	@$(RESOLVE) --all-extras --output-file requirements-tensorflow.txt
-	@$(RESOLVE) $(DEV_EXTRAS:%=--extra %) --constraint requirements-tensorflow.txt --output-file requirements-dev.txt
-	@$(RESOLVE) --constraint requirements-dev.txt --output-file requirements.txt
+requirements: .venv/.dev-stamp  ## Resolve requirements.txt, -dev.txt, -tensorflow.txt and -tfjs.txt anew from pyproject.toml
+	@$(RESOLVE) pyproject.toml --all-extras --output-file requirements-tensorflow.txt
+	@$(RESOLVE) pyproject.toml $(DEV_EXTRAS:%=--extra %) --constraint requirements-tensorflow.txt \
+		--output-file requirements-dev.txt
+	@$(RESOLVE) pyproject.toml --constraint requirements-dev.txt --output-file requirements.txt
+	@$(RESOLVE) --group tfjs --python-version 3.11 --output-file requirements-tfjs.txt
 
 DEV_EXTRAS = export heads zoo explain studies tensorboard notebooks dev
 
 # One resolution for all supported versions of Python and all platforms.
-RESOLVE = uv pip compile pyproject.toml --universal --fork-strategy fewest --upgrade --quiet --no-annotate \
+RESOLVE = uv pip compile --universal --fork-strategy fewest --upgrade --quiet --no-annotate \
 	--custom-compile-command "make requirements"
 
 .PHONY: clean
@@ -260,23 +268,29 @@ clean:  ## Remove the demo and the tools' caches (not .venv, data, models, repor
 	@$(PIP_INSTALL) --quiet -r requirements-dev.txt || { $(INSTALL_FAILED); }
 	@touch $@
 
-.venv/.tensorflow-stamp: requirements-tensorflow.txt .venv/.dev-stamp
-	@python -c 'import sys; sys.exit(sys.version_info >= (3, 14))' || { \
-		echo "make: TensorFlow has no wheels for Python 3.14 yet; with another one: rm -r .venv, then" \
-			"make setup-tensorflow PYTHON=python3.13"; exit 1; }
+.venv/.tensorflow-stamp: .venv/.tensorflow-python requirements-tensorflow.txt .venv/.dev-stamp
 	@echo 'Installing the packages of requirements-tensorflow.txt into .venv ...'
 	@$(PIP_INSTALL) --quiet -r requirements-tensorflow.txt || { $(INSTALL_FAILED); }
 	@touch $@
 
-# TensorFlow.js's converter wants an older TensorFlow, and says less than it needs of two other packages.
-.venv/.tfjs-stamp: .venv/.core-stamp
+# The converter wants an older TensorFlow, and says less than it needs of two other packages.
+.venv/.tfjs-stamp: .venv/.tfjs-python requirements-tfjs.txt
+	@echo 'Installing the converter of TensorFlow.js into .venv/tfjs (some minutes, 3 GB) ...'
+	@python -m venv --clear .venv/tfjs
+	@PATH="$(TFJS):$$PATH" $(PIP_INSTALL) --quiet -r requirements-tfjs.txt || { $(INSTALL_FAILED); }
+	@touch $@
+
+# Looked at before anything is installed in vain.
+.venv/.tensorflow-python: .venv/bin/python
+	@python -c 'import sys; sys.exit(sys.version_info >= (3, 14))' || { \
+		echo "make: TensorFlow has no wheels for Python 3.14 yet; with another one: rm -r .venv, then" \
+			"make setup-tensorflow PYTHON=python3.13"; exit 1; }
+	@touch $@
+
+.venv/.tfjs-python: .venv/bin/python
 	@python -c 'import sys; sys.exit(sys.version_info >= (3, 13))' || { \
 		echo "make: TensorFlow.js's converter needs Python 3.11 or 3.12; with it: rm -r .venv, then" \
 			"make export-tfjs PYTHON=python3.12"; exit 1; }
-	@echo 'Installing the converter of TensorFlow.js into .venv/tfjs (some minutes, 3 GB) ...'
-	@python -m venv --clear .venv/tfjs
-	@.venv/tfjs/bin/python -m pip install --disable-pip-version-check --no-compile --quiet \
-		'tensorflowjs==4.22.0' 'tensorflow==2.19.0' 'ydf<0.13' 'setuptools<81' || { $(INSTALL_FAILED); }
 	@touch $@
 
 WEB := Resnet23/keras_variant/web

@@ -28,6 +28,8 @@ SetOption = Annotated[
 ]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the full traceback of an error.")]
 
+OUT_OF_MEMORY = ("OutOfMemoryError", "ResourceExhaustedError")  # PyTorch's and TensorFlow's, of a GPU for the most part
+
 
 def run_command(main: Callable[..., Any]) -> NoReturn:
     """Run `main` as a command line program and end the process with the exit code of what happened.
@@ -57,11 +59,10 @@ def explain(error: BaseException) -> tuple[str, int]:
     """The line to print for `error`, and the exit code that it stands for."""
     if isinstance(error, OSError):
         error = storage_error(error, error.filename or "writing") or error
-    if (
-        isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
-    ):  # the latter is PyTorch's, on a GPU
+    if isinstance(error, MemoryError) or type(error).__name__ in OUT_OF_MEMORY:
         error = ResourceError(
-            "out of memory; a larger train.accumulation, or a smaller train.batch_size or predict.batch_size"
+            "out of memory; take a smaller train.batch_size or predict.batch_size, or with PyTorch a larger "
+            "train.accumulation"
         )
     if isinstance(error, Resnet23Error):
         return str(error), error.exit_code

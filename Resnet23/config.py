@@ -227,14 +227,19 @@ class PlotsParams(Section):
     examples: int = Field(24, ge=4, le=100)
 
 
-class TrackingParams(Section):
+class CommonTrackingParams(Section):
     """The experiment tracker; in no stage's parameters, so that changing it reruns nothing."""
 
     enabled: bool = True
     experiment: str = Field("resnet23", min_length=1)
     tensorboard: bool = False
-    gradients: bool = False
     system_metrics: bool = False
+
+
+class TrackingParams(CommonTrackingParams):
+    """The tracker, and what only the PyTorch pipeline measures for it."""
+
+    gradients: bool = False
 
 
 class Params(Section):
@@ -284,9 +289,7 @@ def merge_params(
     merged = read_yaml(file)
     origins = [printable(file)]
     if preset is not None:
-        sections = read_yaml(preset_file(preset))
-        twin = sections.pop(TWIN, None) or {}
-        merged.update(sections if part is None else twin)
+        merged.update(_read_preset(preset_file(preset), part))
         origins.append(printable(preset_file(preset)))
     for assignment in assignments or ():
         _assign(merged, assignment)
@@ -319,6 +322,19 @@ def read_yaml(file: str | Path) -> dict[str, Any]:
             f"{printable(file)}: found {type(value).__name__}, expected a mapping of sections such as train:"
         )
     return value
+
+
+def _read_preset(file: Path, part: str | None) -> dict[str, Any]:
+    """The sections of a preset that are meant for params.yaml, or those below its key `part`."""
+    sections = read_yaml(file)
+    if part is None:
+        return {name: section for name, section in sections.items() if name != TWIN}
+    below = {} if sections.get(part) is None else sections[part]
+    if not isinstance(below, dict):
+        raise InputError(
+            f"{printable(file)}: {part}: found {type(below).__name__}, expected a mapping of sections such as train:"
+        )
+    return below
 
 
 def suggest(name: str, known: Sequence[str]) -> str:

@@ -82,13 +82,18 @@ def read_exports(outputs: Outputs = PYTORCH) -> Exports | None:
 
 
 def read_explanations(outputs: Outputs = PYTORCH) -> Explanations | None:
-    """The last explanations, None when there are none; raises InputError when a part of them is missing or damaged."""
+    """The last explanations; None when there are none, as always of Keras, for which Resnet23.explain is not made.
+
+    Raises InputError when a part of them is missing or damaged.
+    """
+    if outputs is not PYTORCH:
+        return None
     command = outputs.command("explain")
-    about = _read(outputs.extras / EXPLAIN_RESULTS.name, About, "about explanations", command)
+    about = _read(EXPLAIN_RESULTS, About, "about explanations", command)
     if about is None:
         return None
     try:
-        light, dark = ((outputs.extras / path.name).read_bytes() for path in (EXPLAIN_PICTURE, EXPLAIN_PICTURE_DARK))
+        light, dark = EXPLAIN_PICTURE.read_bytes(), EXPLAIN_PICTURE_DARK.read_bytes()
     except OSError as error:
         raise InputError(f"{error.filename}: cannot be read ({error.strerror}); run `{command}`") from None
     return Explanations(about, Picture("explanations", about.title, light, dark))

@@ -27,6 +27,7 @@ class Outputs:
 
     framework: str
     suffix: str  # of its make targets, as in train-keras
+    repro: str  # what runs all of it in the folder of a project, be that the repository or not
     plots_module: str
     packages: tuple[str, ...]  # whose versions the page shows
     checkpoint: Path
@@ -54,6 +55,7 @@ class Outputs:
 PYTORCH = Outputs(
     framework="PyTorch",
     suffix="",
+    repro="dvc repro",
     plots_module="Resnet23.plots",
     packages=("torch", "torchvision", *COMMON_PACKAGES),
     checkpoint=CHECKPOINT_FILE,
@@ -73,6 +75,7 @@ KERAS_MODELS, KERAS_REPORTS = MODELS_DIR / "keras", REPORTS_DIR / "keras"
 KERAS = Outputs(
     framework="Keras",
     suffix="-keras",
+    repro="dvc repro pipelines/keras/dvc.yaml",
     plots_module="Resnet23.keras_variant.plots",
     packages=("keras", "tensorflow", "tensorflow-cpu", *COMMON_PACKAGES),
     checkpoint=KERAS_MODELS / "model.keras",

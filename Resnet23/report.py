@@ -13,7 +13,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from PIL import Image
 
-from Resnet23.config import PlotsParams, TrackingParams, flatten
+from Resnet23.config import CommonTrackingParams, PlotsParams, flatten
 from Resnet23.extras import Explanations
 from Resnet23.figures.findings import accuracy_interval, gap_finding, headline, percent
 from Resnet23.figures.multilabel_findings import multilabel_gap_finding, multilabel_headline
@@ -86,7 +86,7 @@ class PageParams(Protocol):
 
     model: NamedModel
     plots: PlotsParams
-    tracking: TrackingParams
+    tracking: CommonTrackingParams
 
     def model_dump(self) -> dict[str, Any]:
         """All parameters as plain values."""

@@ -22,7 +22,9 @@ def summarize(folder: Path, outputs: Outputs = PYTORCH) -> str:
     try:
         result = _result(json.loads(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{printable(file)}: no metrics to read ({error}); run `{outputs.command('plots')}`") from None
+        raise InputError(
+            f"{printable(file)}: no metrics to read ({error}); run `{outputs.repro}` in the project's folder"
+        ) from None
     lines = [
         result,
         f"Report page    {printable(folder / outputs.page)}",

@@ -124,6 +124,18 @@ def test_a_preset_replaces_whole_sections_and_keeps_the_others(params_file):
         load_params(params_file, preset="smal")
 
 
+def test_a_preset_has_a_part_for_the_keras_pipeline(params_file):
+    params_file.write_text("seed: 5\n")
+    Path("presets").mkdir()
+    Path("presets/both.yaml").write_text("model: {width: 2}\nkeras: {model: {width: 3}}\n")
+    assert config.merge_params(params_file, "both")[0] == {"seed": 5, "model": {"width": 2}}
+    assert config.merge_params(params_file, "both", part="keras")[0] == {"seed": 5, "model": {"width": 3}}
+    assert config.merge_params(params_file, "both", part="other")[0] == {"seed": 5}
+    Path("presets/both.yaml").write_text("keras: 0\n")
+    with pytest.raises(InputError, match=r"both\.yaml: keras: found int, expected a mapping of sections"):
+        config.merge_params(params_file, "both", part="keras")
+
+
 def test_the_neutral_defaults_are_pinned():
     """A recipe in presets/ relies on them for the keys that it does not name."""
     assert config.TrainParams().model_dump(exclude={"augment"}) == {

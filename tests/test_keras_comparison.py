@@ -9,6 +9,7 @@ import pytest
 from fake_results import write_results
 from test_report import CLASSES, Page
 
+from Resnet23.config import EXPLAIN_RESULTS
 from Resnet23.errors import InputError
 from Resnet23.figures.findings import percent
 from Resnet23.files import write_json
@@ -89,6 +90,13 @@ def test_the_figures_and_the_page_are_drawn_for_keras_as_for_pytorch(project):
     assert "torch" not in Page(source).rows
     assert sorted(path.name for path in KERAS.figures.iterdir())[0] == "calibration.png"
     assert not PYTORCH.page.exists()
+
+
+def test_explanations_are_those_of_pytorch_alone(project):
+    write_both(project)
+    KERAS.extras.mkdir()
+    (KERAS.extras / EXPLAIN_RESULTS.name).write_text("of nothing that this project writes")
+    assert read_results(KERAS).explanations is None
 
 
 def test_a_missing_half_is_named_with_its_command(project):

@@ -38,7 +38,7 @@ def test_the_shipped_parameters_name_every_key_and_explain_it():
 def test_what_a_preset_says_of_the_keras_pipeline_is_valid(file, monkeypatch):
     monkeypatch.chdir(ROOT)
     params = load_keras_params(preset=file.stem)
-    check_model(params.model.name, 299, params.model.weights)
+    check_model(params.model.name, params.model.weights)
 
 
 def test_each_pipeline_takes_its_own_part_of_a_preset(params_file):
@@ -60,7 +60,7 @@ def test_each_pipeline_takes_its_own_part_of_a_preset(params_file):
         ("train: {optimizer: adams}", "train.optimizer: found 'adams'"),
         ("train: {augment: {rotation: 0.6}}", "train.augment.rotation: found 0.6"),
         ("train: {augment: {flip: random}}", "train.augment.flip: found 'random'"),
-        ("tracking: {gradients: true}", "tracking.gradients: found True"),
+        ("tracking: {gradients: true}", "tracking.gradients: unknown key"),
         ("train: {epochs: 0}\nseed: -1", "seed: found -1"),
     ],
 )

@@ -33,11 +33,13 @@ def installed(tmp_path: Path) -> Path:
         "requirements.txt",
         "requirements-dev.txt",
         "requirements-tensorflow.txt",
+        "requirements-tfjs.txt",
+        "Resnet23/keras_variant/web/package-lock.json",
     ):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(ROOT / name, folder / name)
-    (folder / ".venv" / ".core-stamp").touch()
-    (folder / ".venv" / ".dev-stamp").touch()
-    (folder / ".venv" / ".tensorflow-stamp").touch()
+    for name in (".core-stamp", ".dev-stamp", ".tensorflow-python", ".tensorflow-stamp"):
+        (folder / ".venv" / name).touch()
     return folder
 
 
@@ -140,6 +142,23 @@ def test_tensorflow_is_installed_for_what_needs_it_and_for_nothing_else(installe
     assert "-r requirements-tensorflow.txt" in recipe(installed, "test-keras")
     for target in ("demo", "test", "export"):
         assert "tensorflow" not in recipe(installed, target)
+
+
+def test_the_python_is_looked_at_before_anything_is_installed_for_tensorflow(installed):
+    shutil.rmtree(installed / ".venv")
+    for target in ("setup-tensorflow", "export-tfjs", "test-browser"):
+        commands = recipe(installed, target)
+        assert commands.index("sys.version_info >= ") < commands.index("pip install"), target
+
+
+def test_tensorflow_js_is_installed_from_its_pins_and_found_behind_the_environment(installed):
+    for target in ("export-tfjs", "test-browser"):
+        commands = recipe(installed, target)
+        assert f'PATH="{installed}/.venv/tfjs/bin:$PATH" python -m pip install' in commands
+        assert "-r requirements-tfjs.txt" in commands
+        assert f'PATH="$PATH:{installed}/.venv/tfjs/bin"' in commands
+        assert "npm ci" in commands
+    assert "tests/keras_variant/test_keras_browser.py" in recipe(installed, "test-browser")
 
 
 def test_a_keras_export_follows_its_training_and_ends_on_its_page(installed):

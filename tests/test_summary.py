@@ -6,6 +6,7 @@ import pytest
 
 from Resnet23.errors import InputError
 from Resnet23.files import write_json
+from Resnet23.outputs import KERAS
 from Resnet23.summary import summarize
 
 
@@ -29,5 +30,7 @@ def test_without_metrics_the_message_says_how_to_get_them(content, tmp_path):
     if content is not None:
         file.parent.mkdir()
         file.write_text(content)
-    with pytest.raises(InputError, match="make plots"):
+    with pytest.raises(InputError, match="run `dvc repro` in the project's folder"):
         summarize(tmp_path)
+    with pytest.raises(InputError, match=r"run `dvc repro pipelines/keras/dvc\.yaml` in the project's folder"):
+        summarize(tmp_path, KERAS)

@@ -38,8 +38,9 @@ from Resnet23.modeling.fit import fit
 from Resnet23.modeling.losses import check_loss, training_task
 from Resnet23.modeling.optim import check_names
 from Resnet23.modeling.phases import resolve_phases
-from Resnet23.modeling.resume import NOT_SAVED, ResumeFile, remove_old_states, resume_file, training_lock
+from Resnet23.modeling.resume import NOT_SAVED, ResumeFile, resume_file
 from Resnet23.modeling.selection import FitResult
+from Resnet23.resuming import remove_old_states, training_lock
 from Resnet23.revision import git_revision
 from Resnet23.tracking import Tracker, continue_run, start_run
 
@@ -99,7 +100,7 @@ def main(
         resume = resume_file(params, features)
         if fresh:
             resume.remove()
-        remove_old_states(resume)
+        remove_old_states(resume.folder)
         with _open_run(features, params, resume) as tracker:
             pretrained = pretrain(features, params, lambda record: _report(record, params, tracker), resume)
             tracker.log_metrics({"best_epoch": pretrained.result.best_epoch, "test_accuracy": pretrained.test.accuracy})

@@ -26,15 +26,16 @@ def row(name: str, path: Path, measured: Measurement) -> dict[str, Any]:
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:
     """The figures as lines of text."""
-    lines = ["format            MiB  accuracy  agreement  difference  images/s by 1  by 64  start-up"]
+    width = max(len(values["format"]) for values in rows)
+    lines = [f"{'format':<{width}}       MiB  accuracy  agreement  difference  images/s by 1    by 64  start-up"]
     for values in rows:
         if values["error"]:
-            lines.append(f"{values['format']:<12} {values['error']}")
+            lines.append(f"{values['format']:<{width}}  {values['error']}")
             continue
         one, many = values["images_per_second"].values()
         lines.append(
-            f"{values['format']:<12} {values['bytes'] / 2**20:>8.1f}  {values['accuracy']:>8.2%}  "
-            f"{values['agreement']:>9.2%}  {values['max_difference']:>10.1e}  {one:>13,.0f}  {many:>5,.0f}  "
+            f"{values['format']:<{width}}  {values['bytes'] / 2**20:>8.1f}  {values['accuracy']:>8.2%}  "
+            f"{values['agreement']:>9.2%}  {values['max_difference']:>10.1e}  {one:>13,.0f}  {many:>7,.0f}  "
             f"{values['startup_seconds']:>6.2f} s"
         )
     return "\n".join(lines)

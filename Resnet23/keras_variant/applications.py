@@ -19,6 +19,9 @@ SERVER = "https://storage.googleapis.com/"
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 BACKBONE = "backbone"
+# Share of the old in BatchNorm's statistics. Keras has up to 0.999, with which they are still those of the first
+# weights after a few hundred steps: validation, which chooses the epoch, would see another network than training.
+MOMENTUM = 0.9
 CACHE = "models"  # where Keras keeps weights, in its folder
 
 
@@ -49,22 +52,25 @@ def build_application(name: str, options: Options) -> "keras.Model":
     build = getattr(keras.applications, application.network)
     shape = (options.image_size, options.image_size, 3)
     backbone = build(include_top=False, weights=None, input_shape=shape, pooling="avg", name=BACKBONE)
+    for layer in backbone.layers:
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.momentum = MOMENTUM
     x = backbone(application.prepare(images))
     for layer in classifier(options):
         x = layer(x)
     return keras.Model(images, x, name=name)
 
 
-def load_published(model: "keras.Model") -> None:
-    """Load the weights for ImageNet into a network of `build_application`, all but the classifier's.
+def fetch_published(name: str) -> str:
+    """The file with the weights for ImageNet of a row of APPLICATIONS, all but the classifier's.
 
-    They come from Keras's cache, where they are downloaded to unless they are there. Raises InputError when they cannot
-    be, and IntegrityError when what arrives is damaged.
+    It lies in Keras's cache, where it is downloaded to unless it is there. Raises InputError when it cannot be, and
+    IntegrityError when what arrives is damaged.
     """
     keras = import_keras()
-    application = APPLICATIONS[model.name]
+    application = APPLICATIONS[name]
     try:
-        path = keras.utils.get_file(
+        return keras.utils.get_file(
             origin=application.url, file_hash=application.md5, cache_dir=_keras_home(), cache_subdir=CACHE
         )
     except ValueError as error:
@@ -75,7 +81,6 @@ def load_published(model: "keras.Model") -> None:
             f"model.weights: cannot download {application.url} ({reason}); fetch it elsewhere and put it into "
             f"{printable(_keras_home() / CACHE)}, or name the file as model.weights"
         ) from None
-    load_backbone(model, path)
 
 
 def load_backbone(model: "keras.Model", path: str | Path) -> None:

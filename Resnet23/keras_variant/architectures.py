@@ -6,13 +6,14 @@ As a command it prints the table: python -m Resnet23.keras_variant.architectures
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from Resnet23.command import DebugOption, run_command
 from Resnet23.config import CIFAR10_MEAN, CIFAR10_STD, suggest
 from Resnet23.errors import InputError
 from Resnet23.files import printable
-from Resnet23.keras_variant.applications import build_application, load_backbone, load_published
+from Resnet23.keras_variant.applications import build_application, fetch_published, load_backbone
 from Resnet23.keras_variant.parts import Options, mean_and_std
 from Resnet23.keras_variant.resnet import build_resnet
 from Resnet23.keras_variant.small_cnn import build_functional, build_sequential
@@ -59,15 +60,11 @@ def list_models() -> list[str]:
     return sorted(ARCHITECTURES)
 
 
-def check_model(name: str, image_size: int, weights: str | None = None) -> Architecture:
-    """The row of a network. Raises InputError when there is none, or it takes no such images or weights."""
+def check_model(name: str, weights: str | None = None) -> Architecture:
+    """The row of a network. Raises InputError when there is none, or it takes no such weights."""
     if name not in ARCHITECTURES:
         raise InputError(f"model.name: found {name!r}, which is no known model; {suggest(name, list_models())}")
     row = ARCHITECTURES[name]
-    if image_size < row.smallest:
-        raise InputError(
-            f"model.name: {name} takes images from {row.smallest} pixels on, found {image_size}; set data.image_size"
-        )
     endings = set(SUFFIXES)
     if name not in RESNETS:
         endings -= {SAFETENSORS}
@@ -77,6 +74,27 @@ def check_model(name: str, image_size: int, weights: str | None = None) -> Archi
         known = ["null", *([IMAGENET] if row.is_published else []), f"a file ({', '.join(sorted(endings))})"]
         raise InputError(f"model.weights: found {printable(weights)}, for {name} expected {' or '.join(known)}")
     return row
+
+
+def check_image_size(name: str, image_size: int) -> None:
+    """Raise InputError when the images are smaller than the network `name` takes them."""
+    smallest = ARCHITECTURES[name].smallest
+    if image_size < smallest:
+        raise InputError(
+            f"model.name: {name} takes images from {smallest} pixels on, found {image_size}; set data.image_size"
+        )
+
+
+def find_weights(name: str, weights: str | None) -> str | None:
+    """The file that `weights` stands for, None for random ones.
+
+    Published ones are downloaded unless Keras has them. Raises InputError when there is no such file, or no way to it.
+    """
+    if weights == IMAGENET:
+        return fetch_published(name)
+    if weights and not Path(weights).is_file():
+        raise InputError(f"model.weights: found {printable(weights)}, which is no file")
+    return weights
 
 
 def create_model(
@@ -98,17 +116,16 @@ def create_model(
     the .keras or .safetensors file; the others prepare pixels in their authors' way. `dropout` is the share of features
     zeroed before the classifier. Raises InputError for what does not exist or fit, IntegrityError for damaged files.
     """
-    row = check_model(name, image_size, weights)
+    row = check_model(name, weights)
+    check_image_size(name, image_size)
+    file = find_weights(name, weights)
     options = Options(num_classes, image_size, width, dropout, mean, std)
-    if weights is None:
+    if file is None:
         return row.build(options)
-    if weights.endswith(SUFFIXES):
-        return _start_from_file(row, options, weights)
+    if file.endswith(SUFFIXES):
+        return _start_from_file(row, options, file)
     model = row.build(options)
-    if weights == IMAGENET:
-        load_published(model)
-    else:
-        load_backbone(model, weights)
+    load_backbone(model, file)
     return model
 
 

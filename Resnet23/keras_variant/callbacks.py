@@ -20,7 +20,9 @@ from Resnet23.keras_variant.resume import ResumeFolder
 if TYPE_CHECKING:
     import keras
 
-SAVE_SECONDS = 60.0  # between two states; an interruption costs no more than that
+# Between two states, which are saved as an epoch ends: an interruption costs the epoch under way and up to a minute.
+SAVE_SECONDS = 60.0
+LOOK_SECONDS = 0.2  # between looks at the process of DVC
 CROSS_ENTROPY = "cross_entropy"  # without label smoothing, so that it compares between trainings
 BEST = "best_epoch"  # among Keras's logs: rises exactly when an epoch is the best so far
 NOT_MEASURED = math.nan  # how long a step waits for data: Keras reads and computes in one call
@@ -34,7 +36,7 @@ class Course:
         self.records = records
         self.images = images  # of an epoch
         self.on_epoch = on_epoch
-        self.started = self.stepped = 0.0
+        self.rate = self.started = self.stepped = 0.0
 
     @property
     def best_epoch(self) -> int:
@@ -51,24 +53,24 @@ class Course:
         """How many epochs have passed since the best one."""
         return len(self.records) - self.best_epoch
 
-    def start_clock(self) -> None:
-        """An epoch begins."""
-        self.started = time.perf_counter()
+    def begin_epoch(self, rate: float) -> None:
+        """An epoch begins, at this learning rate."""
+        self.rate, self.started = rate, time.perf_counter()
 
-    def read_clock(self) -> None:
-        """A step is done; what comes after the last one of an epoch is validation."""
-        self.stepped = time.perf_counter()
+    def end_step(self, step: int, loss: float) -> None:
+        """A step, counted from 0, is done; what comes after the last one of an epoch is validation.
 
-    def add(self, epoch: int, logs: dict[str, Any], rate: float) -> None:
-        """Add the record of an epoch, counted from 0, and to `logs` the number of the best one, for other callbacks.
-
-        Raises Diverged when the loss is no longer a finite number.
+        Raises Diverged when `loss`, the mean of the epoch so far, is no finite number.
         """
-        if not math.isfinite(logs["loss"]):
+        self.stepped = time.perf_counter()
+        if not math.isfinite(loss):
             raise Diverged(
-                f"the loss is not a finite number in epoch {epoch + 1}, learning rate {rate:g}; "
-                "try a lower train.learning_rate"
+                f"the loss is not a finite number at epoch {len(self.records) + 1}, step {step + 1}, "
+                f"learning rate {self.rate:g}; try a lower train.learning_rate or train.fine_tune_rate"
             )
+
+    def add(self, epoch: int, logs: dict[str, Any]) -> None:
+        """Add the record of an epoch, counted from 0, and to `logs` the number of the best one, for other callbacks."""
         seconds = self.stepped - self.started
         record = EpochRecord(
             epoch=epoch + 1,
@@ -76,7 +78,7 @@ class Course:
             train_accuracy=logs["accuracy"],
             val_loss=logs.get(f"val_{CROSS_ENTROPY}"),
             val_accuracy=logs.get("val_accuracy"),
-            learning_rate=rate,
+            learning_rate=self.rate,
             seconds=seconds,
             images_per_second=self.images / seconds,
             data_wait=NOT_MEASURED,
@@ -148,17 +150,17 @@ def reseed(model: "keras.Model", seed: int, epoch: int) -> None:
 
 
 def _course_callback(training: Training) -> "keras.callbacks.Callback":
-    """Random numbers, clock and record of every epoch."""
+    """Random numbers, clock, losses and record of every epoch."""
     course, model = training.course, training.model
 
     def begin(epoch: int, logs: Mapping[str, Any] | None) -> None:
         reseed(model, training.params.seed, epoch)
-        course.start_clock()
+        course.begin_epoch(float(model.optimizer.learning_rate))
 
     return import_keras().callbacks.LambdaCallback(
         on_epoch_begin=begin,
-        on_train_batch_end=lambda batch, logs: course.read_clock(),
-        on_epoch_end=lambda epoch, logs: course.add(epoch, logs, float(model.optimizer.learning_rate)),
+        on_train_batch_end=lambda step, logs: course.end_step(step, logs["loss"]),
+        on_epoch_end=course.add,
     )
 
 
@@ -180,7 +182,7 @@ def _state_callback(
     def end(epoch: int, logs: Mapping[str, Any] | None) -> None:
         if time.monotonic() - saved[0] >= SAVE_SECONDS:
             state = {"records": course.to_plain(), "plateau": {"best": plateau.best, "wait": plateau.wait}}
-            training.resume.save(training.model, state, course.best_epoch)
+            training.resume.save(training.model, state, len(course.records), course.best_epoch)
             saved[0] = time.monotonic()
 
     return import_keras().callbacks.LambdaCallback(on_train_begin=begin, on_epoch_end=end)
@@ -188,10 +190,12 @@ def _state_callback(
 
 def _dvc_callback() -> "keras.callbacks.Callback":
     """Ends the training when DVC, which has started it, has been killed; it would leave the stage running."""
-    dvc = dvc_process()
+    dvc, looked = dvc_process(), [time.monotonic()]
 
-    def end(epoch: int, logs: Mapping[str, Any] | None) -> None:
-        if dvc is not None and has_ended(dvc):
-            raise Terminated(signal.SIGTERM)
+    def end(step: int, logs: Mapping[str, Any] | None) -> None:
+        if dvc is not None and time.monotonic() - looked[0] >= LOOK_SECONDS:
+            looked[0] = time.monotonic()
+            if has_ended(dvc):
+                raise Terminated(signal.SIGTERM)
 
-    return import_keras().callbacks.LambdaCallback(on_epoch_end=end)
+    return import_keras().callbacks.LambdaCallback(on_train_batch_end=end)

@@ -7,7 +7,6 @@ It reads what `python -m Resnet23.export --formats safetensors` writes and needs
 """
 
 import json
-import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,15 +19,15 @@ from loguru import logger
 from Resnet23.command import DebugOption, run_command
 from Resnet23.config import EXPORT_DIR
 from Resnet23.errors import InputError, IntegrityError, name_some
-from Resnet23.files import atomic_path, printable, require_writable
+from Resnet23.files import printable, require_writable
 from Resnet23.keras_variant.library import missing_package
 from Resnet23.keras_variant.parts import Options
 from Resnet23.keras_variant.resnet import BLOCKS_PER_STAGE, build_resnet
+from Resnet23.keras_variant.saved import DESCRIPTION, save
 
 if TYPE_CHECKING:
     import keras
 
-DESCRIPTION = "classifier.json"  # as in every exported file
 # What PyTorch calls the weights of a layer, in the order in which Keras has them.
 NAMES = {
     "Conv2D": ("weight",),
@@ -129,14 +128,6 @@ def convert(export: Export) -> "keras.Model":
     for name, variable in wanted.items():
         variable.assign(arrays[name])
     return model
-
-
-def save(model: "keras.Model", path: Path, description: Mapping[str, Any]) -> None:
-    """Write a network as a .keras file, a zip archive that also holds `description`, as exported files do."""
-    with atomic_path(path) as temporary:
-        model.save(temporary)
-        with zipfile.ZipFile(temporary, "a") as archive:
-            archive.writestr(DESCRIPTION, json.dumps(description, ensure_ascii=False))
 
 
 def _torch_names(model: "keras.Model") -> "Iterator[tuple[str, keras.Variable]]":

@@ -22,11 +22,11 @@ from Resnet23.config import EXPORT_DIR, EXPORT_RESULTS
 from Resnet23.errors import IntegrityError, Resnet23Error
 from Resnet23.exporting.choices import calibration_images, parse_names
 from Resnet23.exporting.measuring import Measurement, measure
-from Resnet23.exporting.parity import BATCH_SIZE, Samples, spread
+from Resnet23.exporting.parity import BATCH_SIZE, Network, Samples, spread
 from Resnet23.exporting.rows import row, table
 from Resnet23.files import printable, require_writable, sha256_file, write_json
 from Resnet23.keras_variant.exporting.formats import FORMATS, write_checked
-from Resnet23.keras_variant.exporting.source import Source, as_pixels
+from Resnet23.keras_variant.exporting.source import OUTPUT, Source, as_pixels, computation
 from Resnet23.keras_variant.saved import KerasClassifier, check_fit, load_classifier
 from Resnet23.machine import describe_machine
 from Resnet23.outputs import KERAS
@@ -57,12 +57,12 @@ def main(
     classifier, features = load_classifier(model), read_features()
     check_fit(classifier, features)
     require_writable(output)
-    source = Source(classifier, calibration_images(features))
+    source = Source(classifier, sha256_file(model), calibration_images(features))
     samples = take_samples(classifier, features, limit)
     original = measure(model, read_original, as_pixels, [samples])
     rows, errors = export_all(names, source, output, samples)
     rows = [row("keras", model, original), *rows]
-    write_json(KERAS_EXPORT_RESULTS, {**_circumstances(model, classifier, samples), "formats": rows})
+    write_json(KERAS_EXPORT_RESULTS, {**_circumstances(model, source, samples), "formats": rows})
     print(table(rows))
     logger.info(f"{KERAS_EXPORT_RESULTS}: the same figures, for the report page; `make plots-keras` puts them there")
     if errors:
@@ -77,9 +77,10 @@ def take_samples(classifier: KerasClassifier, features: Features, limit: int) ->
     return Samples(features.test.images[rows], features.test.targets[rows], probabilities, None)
 
 
-def read_original(path: Path):
+def read_original(path: Path) -> Network:
     """The classifier in a .keras file as the exports are run: pixels -> probabilities, in one graph."""
-    return Source(load_classifier(path), calibration=None).run
+    classify = computation(load_classifier(path))
+    return lambda pixels: classify(pixels)[OUTPUT]
 
 
 def export_all(
@@ -112,11 +113,14 @@ def export(name: str, source: Source, path: Path, samples: Samples) -> Measureme
             raise IntegrityError(f"{printable(path)}: not written, as {complaint}")
         return measured
 
-    shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
     return write_checked(file_format, source, path, check)
 
 
-def _circumstances(model: Path, classifier: KerasClassifier, samples: Samples) -> dict[str, Any]:
+def _circumstances(model: Path, source: Source, samples: Samples) -> dict[str, Any]:
     """What was exported, and what the figures hold for."""
     import keras
     import tensorflow as tf
@@ -124,9 +128,9 @@ def _circumstances(model: Path, classifier: KerasClassifier, samples: Samples) -
     machine = describe_machine()
     return {
         "checkpoint": printable(model),
-        "sha256": sha256_file(model),
-        "model": classifier.network.name,
-        "task": classifier.description["task"],
+        "sha256": source.sha256,
+        "model": source.name,
+        "task": source.classifier.description["task"],
         "images": len(samples.images),
         "machine": machine,
         "threads": machine["cores"],

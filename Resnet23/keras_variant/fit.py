@@ -13,10 +13,10 @@ from Resnet23.history import EpochRecord
 from Resnet23.keras_variant.architectures import create_model
 from Resnet23.keras_variant.augment import augmentation_layers
 from Resnet23.keras_variant.callbacks import CROSS_ENTROPY, Course, Training, build_callbacks, records_from, reseed
-from Resnet23.keras_variant.data import ordered_batches, training_batches
+from Resnet23.keras_variant.data import Batches
 from Resnet23.keras_variant.library import import_keras
 from Resnet23.keras_variant.params import KerasParams, KerasTrainParams
-from Resnet23.keras_variant.parts import CLASSIFIER
+from Resnet23.keras_variant.parts import CLASSIFIER, mean_and_std
 from Resnet23.keras_variant.resume import ResumeFolder
 
 if TYPE_CHECKING:
@@ -61,16 +61,19 @@ def fit(
     keras = import_keras()
     keras.utils.set_random_seed(params.seed)
     keras.config.set_dtype_policy(policy)
-    model = build_trainer(features, params)
-    state = resume.load() or {"records": [], "plateau": None}
-    course = Course(records_from(state["records"]), len(features.train_indices), on_epoch)
-    training = Training(model, params, course, resume, len(features.val_indices) > 0, tensorboard)
-    for phase in split_phases(params.train):
-        done, patience = len(course.records), params.train.patience
-        if done < phase.epochs.stop and not (patience and course.epochs_without_progress >= patience):
-            _run_phase(phase, training, features, state if done == len(state["records"]) > 0 else None)
-    keras.config.set_dtype_policy("float32")
-    final = build_trainer(features, params)
+    try:
+        model = build_trainer(features, params)
+        state = resume.load()
+        course = Course(records_from(state["records"] if state else []), len(features.train_indices), on_epoch)
+        training = Training(model, params, course, resume, len(features.val_indices) > 0, tensorboard)
+        for phase in split_phases(params.train):
+            done, patience = len(course.records), params.train.patience
+            if done < phase.epochs.stop and not (patience and course.epochs_without_progress >= patience):
+                _run_phase(phase, training, features, state)
+                state = None  # the next phase follows on this one
+    finally:
+        keras.config.set_dtype_policy("float32")
+    final = build_trainer(features, params, model.layers[-1])
     final.load_weights(resume.best(course.best_epoch))
     return Fitted(final.layers[-1], course.records, course.best_epoch, inspect(final, features, params))
 
@@ -88,21 +91,27 @@ def split_phases(params: KerasTrainParams) -> list[Phase]:
     return [head, Phase(range(frozen, epochs), params.fine_tune_rate, "all but BatchNorm")]
 
 
-def build_trainer(features: Features, params: KerasParams) -> "keras.Model":
-    """Augmentation and, as the last layer, the network: images (N, S, S, 3) from 0 to 255 -> logits (N, C)."""
+def build_trainer(features: Features, params: KerasParams, trained: "keras.Model | None" = None) -> "keras.Model":
+    """Augmentation and, as the last layer, the network: images (N, S, S, 3) from 0 to 255 -> logits (N, C).
+
+    With `trained` the network is one for the weights of that one, and reads none of its own.
+    """
     keras = import_keras()
+    about, mean, std = params.model.model_dump(), features.mean, features.std
+    if trained is not None:
+        about["weights"] = None
+        mean, std = mean_and_std(trained) or (mean, std)  # those of a file, perhaps
     network = create_model(
-        num_classes=len(features.classes),
-        image_size=features.image_size,
-        mean=features.mean,
-        std=features.std,
-        **params.model.model_dump(),
+        num_classes=len(features.classes), image_size=features.image_size, mean=mean, std=std, **about
     )
     return keras.Sequential([keras.Input(network.input_shape[1:]), *augmentation_layers(params.train.augment), network])
 
 
 def set_trained(network: "keras.Model", trained: str) -> None:
-    """Choose the layers that learn, as `Phase.trained` names them; the others compute as in use, BatchNorm included."""
+    """Choose the layers that learn, as `Phase.trained` names them.
+
+    BatchNorm that does not learn normalises by its statistics, as in use. Dropout and stochastic depth stay on.
+    """
     normalizations = import_keras().layers.BatchNormalization
     network.trainable = True
     for layer in leaf_layers(network):
@@ -140,7 +149,8 @@ def inspect(model: "keras.Model", features: Features, params: KerasParams) -> di
 
     batch (B, S, S, 3) uint8, labels (B,), kernels (K, 3, h, w), where K is 0 if no convolution sees the colours.
     """
-    images, targets = next(iter(_training_batches(features, params, range(1))))
+    rows, size = features.train_indices, params.train.batch_size
+    images, targets = next(iter(_batches(features).training(rows, size, params.seed, range(1))))
     reseed(model, params.seed, 0)
     for layer in model.layers[:-1]:
         images = layer(images, training=True)
@@ -151,44 +161,48 @@ def inspect(model: "keras.Model", features: Features, params: KerasParams) -> di
 
 def _run_phase(phase: Phase, training: Training, features: Features, state: dict[str, Any] | None) -> None:
     """Train the epochs of a phase that are not done yet; `state` is that of a training to go on with."""
-    keras, model, params = import_keras(), training.model, training.params
-    done = len(training.course.records)
+    model, params, done = training.model, training.params, len(training.course.records)
     is_interrupted = state is not None and done > phase.epochs.start
     if state and not is_interrupted:
-        model.load_weights(training.resume.weights)  # before there is an optimizer: this phase gets a new one
+        model.load_weights(training.resume.weights(done))  # before there is an optimizer: this phase gets a new one
     set_trained(model.layers[-1], phase.trained)
+    _compile(model, params.train, phase.rate)
+    if is_interrupted:
+        model.optimizer.build(model.trainable_variables)
+        model.load_weights(training.resume.weights(done))
+    batches, epochs = _batches(features), range(max(done, phase.epochs.start), phase.epochs.stop)
+    rows, size = features.train_indices, params.train.batch_size
+    validation = batches.ordered(features.val_indices, params.predict.batch_size) if training.has_validation else None
+    with batches.own_errors():
+        model.fit(
+            batches.training(rows, size, params.seed, epochs),
+            steps_per_epoch=math.ceil(len(rows) / size),
+            initial_epoch=epochs.start,
+            epochs=epochs.stop,
+            validation_data=validation,
+            callbacks=build_callbacks(training, state["plateau"] if is_interrupted else None),
+            shuffle=False,  # the batches come in their own order
+            verbose=0,
+        )
+
+
+def _compile(model: "keras.Model", params: KerasTrainParams, rate: float) -> None:
+    """Give a network its optimizer, loss and metrics."""
+    keras = import_keras()
     model.compile(
-        build_optimizer(params.train, phase.rate),
-        keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=params.train.label_smoothing),
+        build_optimizer(params, rate),
+        keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=params.label_smoothing),
         metrics=[
             keras.metrics.CategoricalAccuracy(name="accuracy"),
             keras.metrics.CategoricalCrossentropy(from_logits=True, name=CROSS_ENTROPY),
         ],
         jit_compile=False,  # the layers of augmentation cannot be compiled
     )
-    if is_interrupted:
-        model.optimizer.build(model.trainable_variables)
-        model.load_weights(training.resume.weights)
-    epochs = range(max(done, phase.epochs.start), phase.epochs.stop)
-    model.fit(
-        _training_batches(features, params, epochs),
-        steps_per_epoch=math.ceil(len(features.train_indices) / params.train.batch_size),
-        initial_epoch=epochs.start,
-        epochs=epochs.stop,
-        validation_data=_validation_batches(features, params) if training.has_validation else None,
-        callbacks=build_callbacks(training, state["plateau"] if is_interrupted else None),
-        shuffle=False,  # the batches come in their own order
-        verbose=0,
-    )
 
 
-def _training_batches(features: Features, params: KerasParams, epochs: range) -> Any:
-    size, classes = params.train.batch_size, len(features.classes)
-    return training_batches(features.train, features.train_indices, classes, size, params.seed, epochs)
-
-
-def _validation_batches(features: Features, params: KerasParams) -> Any:
-    return ordered_batches(features.train, features.val_indices, len(features.classes), params.predict.batch_size)
+def _batches(features: Features) -> Batches:
+    """The training and the validation images."""
+    return Batches(features.train, len(features.classes))
 
 
 def _first_kernels(network: "keras.Model") -> np.ndarray:

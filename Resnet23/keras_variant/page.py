@@ -9,7 +9,7 @@ loads nothing from elsewhere: the libraries, which npm has fetched, are copied i
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -20,12 +20,14 @@ from Resnet23.arrays import Features, read_features
 from Resnet23.command import DebugOption, run_command
 from Resnet23.errors import InputError
 from Resnet23.exporting.parity import spread
-from Resnet23.files import atomic_folder, printable, write_json
+from Resnet23.files import atomic_folder, printable, sha256_file, write_json
 from Resnet23.images import encode_png
-from Resnet23.keras_variant.convert import DESCRIPTION
 from Resnet23.keras_variant.export import KERAS_EXPORT_DIR
 from Resnet23.keras_variant.exporting.formats import FORMATS, require_packages
+from Resnet23.keras_variant.exporting.source import ORIGIN
 from Resnet23.keras_variant.exporting.tfjs import MODEL_FILE, find_library
+from Resnet23.keras_variant.saved import DESCRIPTION
+from Resnet23.outputs import KERAS
 
 WEB = Path(__file__).parent / "web"
 PAGE_FILES = ("index.html", "page.css", "page.js", "networks.js", "resize.js")
@@ -50,6 +52,7 @@ def main(files: FilesOption = KERAS_EXPORT_DIR, output: OutputOption = PAGE_DIR,
     """Put together a page that classifies images in the browser."""
     onnx, tfjs = files / FORMATS["onnx"].file, files / FORMATS["tfjs"].file
     description, features = read_description(onnx), read_features()
+    check_origin(onnx, description)
     libraries = ["onnx", *(["tfjs"] if is_of_same_model(tfjs, description) else [])]
     with atomic_folder(output) as folder:
         for name in PAGE_FILES:
@@ -76,7 +79,18 @@ def read_description(path: Path) -> dict[str, Any]:
     return json.loads(found[DESCRIPTION])
 
 
-def is_of_same_model(folder: Path, description: dict[str, Any]) -> bool:
+def check_origin(path: Path, description: Mapping[str, Any]) -> None:
+    """Raise InputError unless the exported file is of the classifier as it is now, which may have been trained anew."""
+    model = KERAS.checkpoint
+    if not model.is_file():
+        raise InputError(f"{printable(model)}: no such file; `{KERAS.command('train')}` writes it")
+    if description.get(ORIGIN) != sha256_file(model):
+        raise InputError(
+            f"{printable(path)}: not of {printable(model)} as it is now; `{KERAS.command('export')}` exports that one"
+        )
+
+
+def is_of_same_model(folder: Path, description: Mapping[str, Any]) -> bool:
     """Whether there is a model of TensorFlow.js in the folder, and described so; says so when it is another one."""
     if not folder.is_dir():
         return False

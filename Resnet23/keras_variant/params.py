@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 import typer
 from pydantic import Field
 
-from Resnet23.config import TWIN, PlotsParams, Section, TrackingParams, merge_params, validate_params
+from Resnet23.config import TWIN, CommonTrackingParams, PlotsParams, Section, merge_params, validate_params
 
 KERAS_PARAMS_FILE = Path("pipelines") / "keras" / "params.yaml"
 
@@ -61,12 +61,6 @@ class KerasPredictParams(Section):
     batch_size: int = Field(256, ge=1)
 
 
-class KerasTrackingParams(TrackingParams):
-    """The experiment tracker, as in the PyTorch pipeline, but for what only that one measures."""
-
-    gradients: Literal[False] = False
-
-
 class KerasParams(Section):
     """The whole of pipelines/keras/params.yaml."""
 
@@ -75,7 +69,7 @@ class KerasParams(Section):
     train: KerasTrainParams = KerasTrainParams()
     predict: KerasPredictParams = KerasPredictParams()
     plots: PlotsParams = PlotsParams()
-    tracking: KerasTrackingParams = KerasTrackingParams()
+    tracking: CommonTrackingParams = CommonTrackingParams()
 
 
 def load_keras_params(

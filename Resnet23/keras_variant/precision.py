@@ -1,5 +1,7 @@
 """How precisely to compute, chosen by what the hardware can do."""
 
+from typing import NamedTuple
+
 from Resnet23.errors import InputError
 from Resnet23.keras_variant.library import import_keras
 
@@ -7,8 +9,16 @@ from Resnet23.keras_variant.library import import_keras
 HALF_UNITS, BFLOAT_UNITS = (7, 0), (8, 0)
 
 
-def choose_precision(setting: str) -> tuple[str, str]:
-    """The dtype policy, float32, mixed_bfloat16 or mixed_float16, and a line that says what computes, and why so.
+class Precision(NamedTuple):
+    """The dtype policy, float32, mixed_bfloat16 or mixed_float16, what computes with it, and why so."""
+
+    policy: str
+    device: str
+    reason: str
+
+
+def choose_precision(setting: str) -> Precision:
+    """The precision for a setting of train.precision on this machine.
 
     auto takes a mixed one only where a GPU multiplies it natively. Raises InputError for mixed_float16 without a GPU,
     where TensorFlow emulates it.
@@ -22,10 +32,10 @@ def choose_precision(setting: str) -> tuple[str, str]:
     if setting == "mixed_float16" and not gpus:
         raise InputError("train.precision: found mixed_float16, which needs a GPU; use auto, float32 or mixed_bfloat16")
     if setting != "auto":
-        return setting, f"{device} in {setting} (as asked)"
+        return Precision(setting, device, "as asked")
     policy = native_policy(details.get("compute_capability"))
     reason = "without a GPU that computes less natively" if policy == "float32" else "the GPU computes it natively"
-    return policy, f"{device} in {policy} ({reason})"
+    return Precision(policy, device, reason)
 
 
 def native_policy(capability: tuple[int, int] | None) -> str:

@@ -1,90 +1,93 @@
 """The state of a training under way, on disk, so that an interrupted one goes on where it was.
 
-It lies in models/.resume/keras/<key>/state/, outside of what DVC removes when a stage starts again. The key stands for
-everything that the result depends on: other parameters, data or code never pick it up.
+It lies in models/.resume/keras/<key>/, outside of what DVC removes when a stage starts again: state.json names the
+files with the weights, network-<epoch> with the optimizer's state and best-<epoch>, and their SHA-256. They are written
+before it and removed after it, so that it names whole files at any moment.
 """
 
-import hashlib
 import json
 import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
 from loguru import logger
 
+from Resnet23 import resuming
 from Resnet23.arrays import Features
-from Resnet23.config import MODELS_DIR
-from Resnet23.errors import InputError, ResourceError
-from Resnet23.files import atomic_folder, sha256_file, write_json
+from Resnet23.errors import ResourceError
+from Resnet23.files import atomic_path, atomic_write, sha256_file
 from Resnet23.keras_variant.library import import_keras
 from Resnet23.keras_variant.params import KerasParams
 
 if TYPE_CHECKING:
     import keras
 
-RESUME_DIR = MODELS_DIR / ".resume" / "keras"
-STATE = "state"
+RESUME_DIR = resuming.RESUME_DIR / "keras"
 STATE_FILE = "state.json"
-WEIGHTS_FILE = "network.weights.h5"
-KEPT_STATES = 3
-CODE = Path(__file__).parent
+SUFFIX = ".weights.h5"
 
 
 @dataclass(frozen=True)
 class ResumeFolder:
-    """Where one training keeps its state and the weights of its best epoch."""
+    """Where one training keeps its state and the weights of its best epoch; epochs count from 1."""
 
     folder: Path
 
     @property
     def run_file(self) -> Path:
         """Names the tracker's run of the training."""
-        return self.folder / "run.json"
-
-    @property
-    def weights(self) -> Path:
-        """The weights that were saved last, with the state of the optimizer."""
-        return self.folder / STATE / WEIGHTS_FILE
+        return self.folder / resuming.RUN_FILE
 
     @property
     def best_pattern(self) -> str:
         """Where the weights of epoch {epoch}, the best so far, are kept."""
-        return str(self.folder / "best-{epoch}.weights.h5")
+        return str(self.folder / f"best-{{epoch}}{SUFFIX}")
 
     def best(self, epoch: int) -> Path:
-        """The weights of this epoch, counted from 1."""
+        """The weights of this epoch."""
         return Path(self.best_pattern.format(epoch=epoch))
 
-    def load(self) -> dict[str, Any] | None:
-        """The plain values that were saved last, or None. A damaged file, which only the disk can cause, is none."""
-        try:
-            state = json.loads((self.folder / STATE / STATE_FILE).read_text(encoding="utf-8"))
-        except FileNotFoundError:
-            return None
-        except ValueError:
-            logger.warning(f"{self.folder / STATE}: damaged; training starts anew")
-            return None
-        return state if self.weights.exists() else None
+    def weights(self, epoch: int) -> Path:
+        """The weights after this epoch, with the state of the optimizer."""
+        return self.folder / f"network-{epoch}{SUFFIX}"
 
-    def save(self, model: "keras.Model", state: Mapping[str, Any], best_epoch: int) -> None:
-        """Replace the saved state; the weights of epochs that are no longer the best go.
+    def load(self) -> dict[str, Any] | None:
+        """The plain values that were saved last, or None. Damaged files, which only the disk can cause, are none."""
+        path = self.folder / STATE_FILE
+        if not path.exists():
+            return None
+        try:
+            state = json.loads(path.read_text(encoding="utf-8"))
+            for name, digest in state["files"].items():
+                if sha256_file(self.folder / name) != digest:
+                    raise ValueError(f"{name}: another SHA-256 than saved")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            logger.warning(f"{path}: damaged ({error}); training starts anew")
+            return None
+        return state
+
+    def save(self, model: "keras.Model", state: Mapping[str, Any], epoch: int, best_epoch: int) -> None:
+        """Replace the saved state by that after `epoch`; the weights of others but the best one go.
 
         A full disk is reported and does not end the training.
         """
+        kept = (self.weights(epoch), self.best(best_epoch))
         try:
-            with atomic_folder(self.folder / STATE) as temporary:
-                model.save_weights(temporary / WEIGHTS_FILE)
-                write_json(temporary / STATE_FILE, state)
+            with atomic_path(kept[0]) as temporary:
+                named = temporary.with_suffix(SUFFIX)  # Keras takes no other
+                model.save_weights(named)
+                named.replace(temporary)
+            files = {file.name: sha256_file(file) for file in kept}
+            with atomic_write(self.folder / STATE_FILE) as file:
+                json.dump({**state, "files": files}, file)  # with NaN, which a validation loss may be
         except (ResourceError, OSError) as error:
             logger.warning(f"the state of the training was not saved: {error}")
             return
-        for file in self.folder.glob("best-*.weights.h5"):
-            if file != self.best(best_epoch):
+        for file in self.folder.glob(f"*{SUFFIX}"):
+            if file not in kept:
                 file.unlink()
 
     def remove(self) -> None:
@@ -94,6 +97,9 @@ class ResumeFolder:
 
 def resume_folder(params: KerasParams, features: Features, precision: str) -> ResumeFolder:
     """The place for the state of the training that these parameters, data and this code make."""
+    keras = import_keras()
+    import tensorflow as tf
+
     weights = params.model.weights
     decisive = {
         "seed": params.seed,
@@ -103,33 +109,6 @@ def resume_folder(params: KerasParams, features: Features, precision: str) -> Re
         "precision": precision,
         "digests": features.info["digests"],
         "val_indices": features.info["val_indices"],
-        "code": [sha256_file(file) for file in sorted(CODE.glob("*.py"))],
-        "versions": [import_keras().version(), version("numpy")],
+        "versions": [keras.version(), tf.version.VERSION, version("numpy")],
     }
-    key = hashlib.sha256(json.dumps(decisive, sort_keys=True).encode()).hexdigest()[:32]
-    return ResumeFolder(RESUME_DIR / key)
-
-
-def remove_old_states(own: ResumeFolder) -> None:
-    """Keep the states of the `KEPT_STATES` interrupted trainings of other parameters that were saved last."""
-    others = [path for path in RESUME_DIR.iterdir() if path.is_dir() and path != own.folder]
-    for path in sorted(others, key=lambda path: path.stat().st_mtime)[:-KEPT_STATES]:
-        logger.info(f"{path}: an interrupted training of other parameters, too old to be kept, is removed")
-        shutil.rmtree(path, ignore_errors=True)
-
-
-@contextmanager
-def training_lock() -> Iterator[None]:
-    """Let one Keras training at a time work in this project. Raises InputError while there is another one."""
-    RESUME_DIR.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(RESUME_DIR / "lock", timeout=0)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise InputError(
-            f"{RESUME_DIR}: another training is running in this project; wait for it, or stop it"
-        ) from None
-    try:
-        yield
-    finally:
-        lock.release()
+    return ResumeFolder(RESUME_DIR / resuming.resume_key(decisive))

@@ -2,23 +2,46 @@
 
 import json
 import zipfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from pydantic import BaseModel, Field, ValidationError
 
 from Resnet23.arrays import Features, Split
 from Resnet23.errors import InputError, IntegrityError, name_some
-from Resnet23.files import printable
+from Resnet23.files import atomic_path, printable
 from Resnet23.keras_variant.calibration import calibrated
-from Resnet23.keras_variant.convert import DESCRIPTION
-from Resnet23.keras_variant.data import ordered_batches
+from Resnet23.keras_variant.data import Batches
 from Resnet23.keras_variant.library import import_keras
 from Resnet23.outputs import KERAS
 
 if TYPE_CHECKING:
     import keras
+
+DESCRIPTION = "classifier.json"  # as in every exported file
+
+
+class _Preprocessing(BaseModel):
+    """What was done to the images before the network."""
+
+    image_size: int = Field(ge=1)
+
+
+class _Decision(BaseModel):
+    """What turns logits into probabilities."""
+
+    temperature: float | None = Field(gt=0)
+
+
+class _Description(BaseModel):
+    """The keys of a description that other code relies on; further keys pass unchecked."""
+
+    classes: list[str] = Field(min_length=1)
+    preprocessing: _Preprocessing
+    decision: _Decision
 
 
 @dataclass(frozen=True)
@@ -52,7 +75,17 @@ def predict_logits(network: "keras.Model", split: Split, rows: np.ndarray, batch
     classes = network.output_shape[-1]
     if not len(rows):
         return np.empty((0, classes), dtype=np.float32)
-    return network.predict(ordered_batches(split, rows, classes, batch_size), verbose=0)
+    batches = Batches(split, classes)
+    with batches.own_errors():
+        return network.predict(batches.ordered(rows, batch_size), verbose=0)
+
+
+def save(model: "keras.Model", path: Path, description: Mapping[str, Any]) -> None:
+    """Write a network as a .keras file, a zip archive that also holds `description`, as exported files do."""
+    with atomic_path(path) as temporary:
+        model.save(temporary)
+        with zipfile.ZipFile(temporary, "a") as archive:
+            archive.writestr(DESCRIPTION, json.dumps(description, ensure_ascii=False))
 
 
 def load_classifier(path: Path = KERAS.checkpoint) -> KerasClassifier:
@@ -64,6 +97,7 @@ def load_classifier(path: Path = KERAS.checkpoint) -> KerasClassifier:
     try:
         with zipfile.ZipFile(path) as archive:
             description = json.loads(archive.read(DESCRIPTION))
+        check_description(description)
         return KerasClassifier(keras.saving.load_model(path, compile=False), description)
     except FileNotFoundError:
         raise InputError(f"{printable(path)}: no such file; `{KERAS.command('train')}` writes it") from None
@@ -73,6 +107,16 @@ def load_classifier(path: Path = KERAS.checkpoint) -> KerasClassifier:
             f"{printable(path)}: not a classifier that this project has saved ({reason}); "
             f"run `{KERAS.command('train')}` again"
         ) from None
+
+
+def check_description(description: Any) -> None:
+    """Raise ValueError naming the first key of a classifier's description that is missing or wrong."""
+    try:
+        _Description.model_validate(description)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "its content"
+        raise ValueError(f"{DESCRIPTION}: {key}: {first['msg']}") from None
 
 
 def check_fit(classifier: KerasClassifier, features: Features) -> None:

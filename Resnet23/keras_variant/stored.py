@@ -3,7 +3,6 @@
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from loguru import logger
@@ -25,11 +24,9 @@ CLASSIFIER_BIAS = "layers/dense/vars/1"  # in a .weights.h5; the classifier is t
 def read_network(path: str, build: Callable[[Options], "keras.Model"], options: Options) -> "keras.Model":
     """The network in a file, with the number of classes that it was saved with.
 
-    A .weights.h5 says nothing of the network: it is what `build` makes of `options`. Raises InputError when there is no
-    such file or it does not fit, IntegrityError when it is damaged.
+    A .weights.h5 says nothing of the network: it is what `build` makes of `options`. Raises InputError when it
+    holds none of ours, IntegrityError when it is damaged.
     """
-    if not Path(path).is_file():
-        raise InputError(f"model.weights: found {printable(path)}, which is no file")
     if path.endswith(SAFETENSORS):
         return convert(read_export(path))
     try:

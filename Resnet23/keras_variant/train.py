@@ -3,10 +3,9 @@
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
-import typer
 from loguru import logger
 
 from Resnet23.arrays import Features, read_features
@@ -15,24 +14,19 @@ from Resnet23.config import REPORTS_DIR
 from Resnet23.errors import InputError
 from Resnet23.files import atomic_write, require_writable
 from Resnet23.history import EpochRecord, write_history
-from Resnet23.keras_variant.architectures import check_model
+from Resnet23.keras_variant.architectures import check_image_size, check_model, find_weights
 from Resnet23.keras_variant.calibration import calibrated, fit_temperature
-from Resnet23.keras_variant.convert import save
 from Resnet23.keras_variant.fit import Fitted, fit
 from Resnet23.keras_variant.library import import_keras
 from Resnet23.keras_variant.params import KERAS_PARAMS_FILE, KerasParams, KerasParamsOption, load_keras_params
-from Resnet23.keras_variant.precision import choose_precision
-from Resnet23.keras_variant.resume import ResumeFolder, remove_old_states, resume_folder, training_lock
-from Resnet23.keras_variant.saved import KerasClassifier, predict_logits
+from Resnet23.keras_variant.precision import Precision, choose_precision
+from Resnet23.keras_variant.resume import RESUME_DIR, ResumeFolder, resume_folder
+from Resnet23.keras_variant.saved import KerasClassifier, predict_logits, save
 from Resnet23.outputs import KERAS
 from Resnet23.predictions import Predictions, write_predictions
+from Resnet23.resuming import FreshOption, remove_old_states, training_lock
 from Resnet23.revision import git_revision
 from Resnet23.tracking import Tracker, continue_run, start_run
-
-FreshOption = Annotated[
-    bool,
-    typer.Option("--fresh", envvar="RESNET23_FRESH", help="Do not go on from an interrupted training; start anew."),
-]
 
 
 @dataclass(frozen=True)
@@ -53,30 +47,30 @@ def main(
 ) -> None:
     """Train the network that pipelines/keras/params.yaml describes and keep the epoch that is best on validation."""
     params = load_keras_params(params_file, preset, assignments)
-    import_keras()
+    check_model(params.model.name, params.model.weights)
     for file in (KERAS.checkpoint, KERAS.history):
         require_writable(file.parent)
+    import_keras()
     features = read_features()
     check_training(features, params)
-    policy, device = choose_precision(params.train.precision)
-    with training_lock():
-        resume = resume_folder(params, features, policy)
+    precision = choose_precision(params.train.precision)
+    with training_lock(RESUME_DIR):
+        resume = resume_folder(params, features, precision.policy)
         if fresh:
             resume.remove()
-        remove_old_states(resume)
-        logger.info(f"training {params.model.name} on {device}")
-        train_tracked(features, params, policy, resume)
+        remove_old_states(resume.folder)
+        train_tracked(features, params, precision, resume)
         resume.remove()
 
 
 def check_training(features: Features, params: KerasParams) -> None:
-    """Raise InputError when `params` asks for a training that is not possible on `features`."""
+    """Raise InputError when `params` asks for a training that is not possible on `features`, or for missing weights."""
     if features.task != "multiclass":
         raise InputError(
             f"data/features is labelled for {features.task}; the Keras pipeline takes images with one class each, "
             "`make train` all of them"
         )
-    check_model(params.model.name, features.image_size, params.model.weights)
+    check_image_size(params.model.name, features.image_size)
     if params.train.patience and not len(features.val_indices):
         raise InputError(
             f"train.patience: found {params.train.patience}, but features.val_fraction 0 leaves no validation images "
@@ -87,12 +81,14 @@ def check_training(features: Features, params: KerasParams) -> None:
             f"train.freeze_epochs: found {params.train.freeze_epochs}, but model.weights null leaves random layers; "
             "set train.freeze_epochs to 0, or name weights"
         )
+    find_weights(params.model.name, params.model.weights)
 
 
-def train_tracked(features: Features, params: KerasParams, policy: str, resume: ResumeFolder) -> None:
+def train_tracked(features: Features, params: KerasParams, precision: Precision, resume: ResumeFolder) -> None:
     """Train, show and record the course of it, and write everything that the stage leaves."""
+    logger.info(f"training {params.model.name} on {precision.device} in {precision.policy} ({precision.reason})")
     tensorboard = REPORTS_DIR / "tensorboard" / f"keras-{resume.folder.name}" if params.tracking.tensorboard else None
-    with _open_run(features, params, resume) as tracker:
+    with _open_run(features, params, precision, resume) as tracker:
         logged = tracker.last_step("train_loss")
 
         def on_epoch(record: EpochRecord) -> None:
@@ -100,7 +96,7 @@ def train_tracked(features: Features, params: KerasParams, policy: str, resume: 
             if record.epoch > logged:  # a training that goes on may repeat some
                 tracker.log_metrics(_metrics(record), step=record.epoch)
 
-        trained = train(features, params, policy, resume, on_epoch, tensorboard)
+        trained = train(features, params, precision.policy, resume, on_epoch, tensorboard)
         save_trained(trained)
         tracker.write_run_file(KERAS.run)
         tracker.log_metrics({"best_epoch": trained.fitted.best_epoch})
@@ -146,6 +142,15 @@ def describe(features: Features, params: KerasParams, temperature: float | None)
     }
 
 
+def describe_features(features: Features) -> dict[str, Any]:
+    """What data/features says of its own making, as the tracker shows the parameters of it in the PyTorch pipeline."""
+    info = features.info
+    return {
+        "data": {key: info[key] for key in ("dataset", "image_size", "resize")},
+        "features": {key: info[key] for key in ("storage", "counts")},
+    }
+
+
 def save_trained(trained: KerasTrained) -> None:
     """Write the classifier, the history, the validation predictions and the inspection arrays."""
     save(trained.classifier.network, KERAS.checkpoint, trained.classifier.description)
@@ -155,13 +160,13 @@ def save_trained(trained: KerasTrained) -> None:
         np.savez_compressed(file, **trained.fitted.inspection)
 
 
-def _open_run(features: Features, params: KerasParams, resume: ResumeFolder) -> Tracker:
+def _open_run(features: Features, params: KerasParams, precision: Precision, resume: ResumeFolder) -> Tracker:
     """The tracker's run of an interrupted training, or a new one."""
     if resume.run_file.exists():
         return continue_run(params.tracking, resume.run_file)
-    about = {key: features.info[key] for key in ("dataset", "image_size", "resize")}
-    logged = params.model_dump(include={"seed", "model", "train"}) | {"data": about}
-    tracker = start_run(params.tracking, logged, {"stage": "train", "framework": KERAS.framework})
+    logged = params.model_dump(include={"seed", "model", "train"}) | describe_features(features)
+    how = {"precision": precision.policy, "device": precision.device}
+    tracker = start_run(params.tracking, logged, {"stage": "train", "framework": KERAS.framework, **how})
     tracker.log_dataset(features.info["dataset"], features.digest, features.folder, features.info["counts"])
     tracker.write_run_file(resume.run_file)
     return tracker

@@ -5,11 +5,10 @@ Run alone, under DVC, or on several processes and hosts by `accelerate launch` o
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
-import typer
 from loguru import logger
 from torch import nn
 
@@ -46,22 +45,18 @@ from Resnet23.modeling.inputs import network_images, network_preprocessing
 from Resnet23.modeling.losses import check_loss, fit_temperature, get_task, training_task
 from Resnet23.modeling.optim import check_names
 from Resnet23.modeling.phases import resolve_phases
-from Resnet23.modeling.resume import NOT_SAVED, ResumeFile, remove_old_states, resume_file, training_lock
+from Resnet23.modeling.resume import NOT_SAVED, ResumeFile, resume_file
 from Resnet23.modeling.selection import FitResult
 from Resnet23.modeling.thresholds import fit_thresholds
 from Resnet23.modeling.watch import NOT_WATCHED, Watch
 from Resnet23.modeling.zoo import check_model, create_model
 from Resnet23.multilabel_predictions import MultilabelPredictions
 from Resnet23.predictions import Predictions, write_predictions
+from Resnet23.resuming import FreshOption, remove_old_states, training_lock
 from Resnet23.revision import git_revision
 from Resnet23.tracking import Tracker, continue_run, start_run
 
 INSPECTED_IMAGES = 64
-
-FreshOption = Annotated[
-    bool,
-    typer.Option("--fresh", envvar="RESNET23_FRESH", help="Do not go on from an interrupted training; start anew."),
-]
 
 
 @dataclass(frozen=True)
@@ -97,7 +92,7 @@ def main(
         resume = resume_file(params, features)
         if fresh:
             resume.remove()
-        remove_old_states(resume)
+        remove_old_states(resume.folder)
         train_tracked(features, params, resume)
         resume.remove()
 
@@ -205,7 +200,8 @@ def _open_run(features: Features, params: Params, resume: ResumeFile) -> Tracker
     if resume.run_file.exists():
         return continue_run(params.tracking, resume.run_file)
     logged = params.model_dump(include={"seed", "data", "features", "model", "train"})
-    tracker = start_run(params.tracking, logged, {"stage": "train", "machine.gpu": gpu_name()})
+    tags = {"stage": "train", "framework": "PyTorch", "machine.gpu": gpu_name()}
+    tracker = start_run(params.tracking, logged, tags)
     tracker.log_dataset(features.info["dataset"], features.digest, features.folder, features.info["counts"])
     tracker.write_run_file(resume.run_file)
     return tracker

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 import numpy as np
 from loguru import logger
 
-from Resnet23.config import TrackingParams, flatten
+from Resnet23.config import CommonTrackingParams, flatten
 from Resnet23.environment import project_root
 from Resnet23.errors import InputError, Resnet23Error, Terminated
 from Resnet23.files import printable, write_json
@@ -47,7 +47,7 @@ class RunFile(NamedTuple):
 
 
 def start_run(
-    params: TrackingParams, run_params: Mapping[str, Any], tags: Mapping[str, Any] | None = None
+    params: CommonTrackingParams, run_params: Mapping[str, Any], tags: Mapping[str, Any] | None = None
 ) -> "Tracker":
     """Open a new run, with `run_params` as its parameters and `tags` beside those that say where it came from.
 
@@ -69,7 +69,7 @@ def start_run(
         return _untracked(error)
 
 
-def continue_run(params: TrackingParams, run_file: Path) -> "Tracker":
+def continue_run(params: CommonTrackingParams, run_file: Path) -> "Tracker":
     """Reopen the run that `run_file` names, to add to it.
 
     A run that this project's store does not know, as after a clone, gets a successor tagged `source_run_id`.
@@ -126,7 +126,7 @@ class Tracker:
         else:
             self._end("KILLED" if issubclass(kind, KeyboardInterrupt | Terminated) else "FAILED")
 
-    def accompany(self, params: TrackingParams, is_new: bool) -> None:
+    def accompany(self, params: CommonTrackingParams, is_new: bool) -> None:
         """Start what goes on beside the work: the process that fills the remote, the record of the machine's load."""
         if names_a_remote():
             self._sender = SenderProcess(self.run_id, is_new)

@@ -19,8 +19,9 @@ from Resnet23.config import Params, load_params
 from Resnet23.dataset import FeatureDataset
 from Resnet23.errors import InputError
 from Resnet23.history import read_history
-from Resnet23.modeling.resume import RESUME_DIR, ResumeFile
+from Resnet23.modeling.resume import ResumeFile
 from Resnet23.project import write_params
+from Resnet23.resuming import RESUME_DIR
 
 transformers = pytest.importorskip("transformers")
 

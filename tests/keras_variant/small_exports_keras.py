@@ -7,8 +7,7 @@ from small_features import make_features
 from small_project import SHRUNK
 
 from Resnet23.arrays import Features, read_features
-from Resnet23.keras_variant.convert import save
-from Resnet23.keras_variant.saved import KerasClassifier
+from Resnet23.keras_variant.saved import KerasClassifier, save
 
 SIZE, WIDTH, TEMPERATURE = 16, 16, 1.3
 EPOCHS = 8

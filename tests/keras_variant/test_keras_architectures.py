@@ -293,7 +293,7 @@ def test_bare_weights_of_a_shallower_or_deeper_network_are_refused(names, keras,
 def test_unknown_names_and_weights_are_refused_without_keras(name, weights, message, monkeypatch):
     monkeypatch.setitem(sys.modules, "keras", None)
     with pytest.raises(InputError, match=message):
-        check_model(name, 32, weights)
+        check_model(name, weights)
 
 
 def test_a_missing_library_is_named_with_the_command_that_installs_it(monkeypatch):

@@ -16,6 +16,7 @@ from PIL import Image
 from Resnet23.arrays import read_features
 from Resnet23.errors import InputError
 from Resnet23.exporting.choices import calibration_images
+from Resnet23.files import sha256_file
 from Resnet23.images import encode_png, load_image, resize_image
 from Resnet23.keras_variant import page
 from Resnet23.keras_variant.export import take_samples
@@ -24,6 +25,7 @@ from Resnet23.keras_variant.exporting.source import Source
 from Resnet23.keras_variant.exporting.tfjs import find_library
 from Resnet23.keras_variant.page import PAGE_FILES, WEB
 from Resnet23.keras_variant.saved import load_classifier
+from Resnet23.outputs import KERAS
 
 CHROMIUM = next(
     (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), ""
@@ -88,9 +90,23 @@ def test_a_page_without_a_model_or_its_libraries_is_refused(keras_project, tmp_p
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
 
 
+def test_a_page_with_an_earlier_model_is_refused(keras_project, tmp_path, monkeypatch):
+    pytest.importorskip("onnx")
+    shutil.copytree(keras_project / "data", tmp_path / "data")
+    shutil.copytree(keras_project / "models", tmp_path / "models")
+    monkeypatch.chdir(tmp_path)
+    write_model(tmp_path / "files", "onnx")
+    KERAS.checkpoint.write_bytes(b"trained again")
+    with pytest.raises(InputError, match=r"model\.onnx: not of models/keras/model\.keras .*; `make export-keras`"):
+        page.main(tmp_path / "files", tmp_path / "page")
+    KERAS.checkpoint.unlink()
+    with pytest.raises(InputError, match=r"models/keras/model\.keras: no such file; `make train-keras` writes it"):
+        page.main(tmp_path / "files", tmp_path / "page")
+
+
 def write_model(folder: Path, name: str) -> Source:
     """Write the classifier of the current project in a format."""
-    source = Source(load_classifier(), calibration_images(read_features()))
+    source = Source(load_classifier(), sha256_file(KERAS.checkpoint), calibration_images(read_features()))
     write_checked(FORMATS[name], source, folder / FORMATS[name].file, lambda temporary: None)
     return source
 
@@ -129,21 +145,26 @@ async function choosePhoto() {
 }
 
 async function useLibrary(library, cases) {
+  find(`input[value=${library}]`).checked = true;
+  const example = page().querySelector("#examples button");
+  const refused = await answer(() => example.click());
+  const answered = await answer(() => example.click());
   const { NETWORKS } = await import("./networks.js");
   const run = await NETWORKS[library](cases.size);
   const probabilities = [];
   for (const pixels of cases.pixels) probabilities.push([...(await run(new Float32Array(pixels)))]);
-  find(`input[value=${library}]`).checked = true;
-  const buttons = page().querySelectorAll("#examples button");
-  const example = await answer(() => buttons[0].click());
-  return { probabilities, example, photo: await choosePhoto() };
+  return { refused, example: answered, photo: await choosePhoto(), probabilities };
 }
 
 async function main() {
   await until(() => page()?.querySelectorAll("#examples button").length);
   const cases = await (await fetch("cases.json")).json();
+  const choices = [...page().querySelectorAll("#choices label")].filter((label) => label.checkVisibility());
   const said = {};
-  for (const library of ["onnx", "tfjs"]) said[library] = await useLibrary(library, cases);
+  for (const choice of choices) {
+    const library = choice.querySelector("input").value;
+    said[library] = await useLibrary(library, cases);
+  }
   return said;
 }
 
@@ -153,9 +174,17 @@ await fetch("said", { method: "POST", body: JSON.stringify(said) });
 
 
 class Listener(SimpleHTTPRequestHandler):
-    """Serves a folder and keeps what is posted to it."""
+    """Serves a folder, but each of the `refused` files only when asked again, and keeps what is posted to it."""
 
     said: Queue
+    refused: set[str]
+
+    def do_GET(self) -> None:
+        if self.path in self.refused:
+            self.refused.remove(self.path)
+            self.send_error(503)
+        else:
+            super().do_GET()
 
     def do_POST(self) -> None:
         self.said.put(self.rfile.read(int(self.headers["Content-Length"])))
@@ -168,7 +197,7 @@ class Listener(SimpleHTTPRequestHandler):
 
 def see(folder: Path, profile: Path) -> dict:
     """Open driver.html of a folder in headless Chromium, which reaches no other server, and hear what it says."""
-    handler = type("Handler", (Listener,), {"said": Queue()})
+    handler = type("Handler", (Listener,), {"said": Queue(), "refused": {"/model.onnx", "/tfjs/model.json"}})
     server = ThreadingHTTPServer(("127.0.0.1", 0), partial(handler, directory=str(folder)))
     threading.Thread(target=server.serve_forever, daemon=True).start()
     rules = "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"
@@ -189,26 +218,30 @@ def see(folder: Path, profile: Path) -> dict:
             server.server_close()
 
 
-@pytest.fixture
-def ready() -> None:
-    """Skip where there is no browser, or what make export-tfjs installs is missing."""
+@pytest.fixture(params=["onnx", "onnx and tfjs"])
+def formats(request: pytest.FixtureRequest) -> list[str]:
+    """What a page can have. Skips where there is no browser, or something that `make test-browser` installs."""
     if not CHROMIUM:
         pytest.skip("needs Chromium")
+    names = request.param.split(" and ")
     try:
-        FORMATS["tfjs"].require()
-        FORMATS["onnx"].require()
-        find_library("onnxruntime-web")
+        for name in names:
+            FORMATS[name].require()
+        for library in page.VENDORED:
+            find_library(library)
     except InputError as error:
         pytest.skip(str(error))
+    return names
 
 
 @pytest.mark.slow
-def test_the_page_classifies_as_keras_does(ready, keras_project, tmp_path, monkeypatch):
+def test_the_page_classifies_as_keras_does(formats, keras_project, tmp_path, monkeypatch):
     monkeypatch.chdir(keras_project)
     files, folder = tmp_path / "files", tmp_path / "page"
-    write_model(files, "tfjs")
-    source, features = write_model(files, "onnx"), read_features()
+    for name in formats:
+        source = write_model(files, name)
     page.main(files, folder)
+    features = read_features()
     samples = take_samples(source.classifier, features, 10)
     cases = {"size": features.image_size, "pixels": [image.ravel().tolist() for image in samples.images]}
     (folder / "cases.json").write_text(json.dumps(cases), encoding="utf-8")
@@ -218,12 +251,14 @@ def test_the_page_classifies_as_keras_does(ready, keras_project, tmp_path, monke
     (folder / "driver.html").write_text(frame, encoding="utf-8")
     said = see(folder, tmp_path / "profile")
     assert "error" not in said, said["error"]
+    assert list(said) == formats
     expected = load_image(folder / PHOTO, features.image_size, features.resize)
     first = features.classes[samples.probabilities[0].argmax()]  # the first example is the first test image
     for answers in said.values():
         assert np.allclose(answers["probabilities"], samples.probabilities, atol=1e-4)
+        assert answers["refused"]["status"].startswith("This did not work: ")
         assert answers["example"]["status"].startswith(f"{first}, found in")
         assert len(answers["example"]["top"]) == 5
         seen = np.reshape(answers["photo"]["seen"], (*expected.shape[:2], 4))[..., :3]
         assert np.abs(seen - expected.astype(int)).max() <= 1
-    assert said["onnx"]["photo"]["top"] == said["tfjs"]["photo"]["top"]
+        assert answers["photo"]["top"] == said["onnx"]["photo"]["top"]

@@ -1,7 +1,7 @@
 """python -m Resnet23.keras_variant.export: a file says what Keras says, here and without this package."""
 
 import json
-import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -19,11 +19,12 @@ from Resnet23.errors import InputError, IntegrityError
 from Resnet23.exporting import measuring
 from Resnet23.exporting.choices import calibration_images
 from Resnet23.exporting.parity import EIGHT_BITS, FLOAT, Samples, compare
+from Resnet23.files import sha256_file
 from Resnet23.keras_variant.export import DEFAULT_FORMATS, KERAS_EXPORT_DIR, KERAS_EXPORT_RESULTS, main, take_samples
+from Resnet23.keras_variant.exporting import tfjs
 from Resnet23.keras_variant.exporting.formats import FORMATS, write_checked
 from Resnet23.keras_variant.exporting.saved_model import EXTRA
-from Resnet23.keras_variant.exporting.source import Source, as_pixels
-from Resnet23.keras_variant.exporting.tfjs import flatten_biases
+from Resnet23.keras_variant.exporting.source import OUTPUT, Source, as_pixels
 from Resnet23.keras_variant.saved import load_classifier
 
 MODEL = Path("models/keras/model.keras")
@@ -45,7 +46,8 @@ def prepared(keras_project: Path) -> tuple[Source, Samples]:
     """The small classifier, and test images with what Keras says about them."""
     features = read_features(keras_project / "data" / "features")
     classifier = load_classifier(keras_project / MODEL)
-    return Source(classifier, calibration_images(features)), take_samples(classifier, features, 100)
+    source = Source(classifier, sha256_file(keras_project / MODEL), calibration_images(features))
+    return source, take_samples(classifier, features, 100)
 
 
 @pytest.fixture(scope="session")
@@ -82,14 +84,9 @@ def test_a_file_says_what_keras_says(prepared, write, name):
         assert np.allclose(found, samples.probabilities[:count], atol=most)
 
 
-def test_the_guide_lists_the_formats(repository):
-    guide = (repository / "docs" / "keras.md").read_text(encoding="utf-8")
-    listed = re.findall(r"^\| `([a-z0-9-]+)` \| `([a-z0-9._]+)` \|", guide, re.MULTILINE)
-    assert listed == [(name, row.file) for name, row in FORMATS.items()]
-
-
 def test_the_description_is_in_the_file(write, name, keras_project):
     expected = describe(read_features(keras_project / "data" / "features"))
+    expected["sha256"] = sha256_file(keras_project / MODEL)
     assert json.loads(read_description(write(name))) == expected
 
 
@@ -113,6 +110,18 @@ def test_eight_bits_take_a_quarter_of_the_space(write):
     plain, dynamic, whole = (write(name).stat().st_size for name in ("tflite", "tflite-dynamic", "tflite-int8"))
     assert dynamic < 0.4 * plain
     assert whole < 0.4 * plain
+
+
+@pytest.mark.parametrize("kind", ["tflite", "tflite-dynamic", "tflite-int8"])
+def test_only_calibration_makes_whole_numbers_of_the_activations(write, kind):
+    FORMATS[kind].require()
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_path=str(write(kind)))
+    details = interpreter.get_tensor_details()
+    activations = [each["dtype"] for each in details if -1 in each["shape_signature"]]  # for any number of images
+    whole = np.mean([each == np.int8 for each in activations])
+    assert whole > 0.8 if kind == "tflite-int8" else whole == 0
 
 
 RUN_ALONE = """
@@ -202,8 +211,30 @@ def test_the_biases_of_fused_layers_get_one_dimension():
         {"op": "AddV2", "input": ["images", "kernel"]},
     ]
     model = {"weightsManifest": [{"weights": weights}], "modelTopology": {"node": nodes}}
-    flatten_biases(model)
+    tfjs.flatten_biases(model)
     assert [weight["shape"] for weight in weights] == [[3, 3, 8, 4], [4]]
+
+
+SILENT = """
+process.stderr.write("advice ".repeat(200000));
+setInterval(() => {}, 1000);
+"""
+FAILING = """
+console.error("advice\\nRangeError: no");
+process.exit(1);
+"""
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="Node.js is not installed")
+@pytest.mark.parametrize(("script", "message"), [(SILENT, "or was ended after 3 s"), (FAILING, "RangeError: no")])
+def test_a_process_that_does_not_answer_is_ended(script, message, tmp_path, monkeypatch):
+    (tmp_path / "script.cjs").write_text(script, encoding="utf-8")
+    monkeypatch.setattr(tfjs, "SCRIPT", tmp_path / "script.cjs")
+    monkeypatch.setattr(tfjs, "ANSWER_SECONDS", 3)
+    network = tfjs.TfjsNetwork(tmp_path)
+    with pytest.raises(RuntimeError, match=message):
+        network(np.zeros((50, 32, 32, 3), np.float32))
+    assert network.process.returncode is not None
 
 
 @pytest.mark.slow
@@ -221,8 +252,9 @@ def test_the_biases_of_fused_layers_get_one_dimension():
 )
 def test_every_network_exports_to_every_format(keras, network, size, tmp_path):
     images = np.random.default_rng(0).integers(0, 256, (6, size, size, 3), np.uint8)
-    source = Source(untrained_classifier(network, images), images)
-    samples = Samples(images, np.zeros(len(images), np.int64), np.asarray(source.run(as_pixels(images))), None)
+    source = Source(untrained_classifier(network, images), "0123abc", images)
+    probabilities = np.asarray(source.function(as_pixels(images))[OUTPUT])
+    samples = Samples(images, np.zeros(len(images), np.int64), probabilities, None)
     assert np.std(samples.probabilities, axis=0).mean() > 0.02, "it has to say something else of each image"
     for name in DEFAULT_FORMATS.split(","):
         FORMATS[name].require()
@@ -230,4 +262,4 @@ def test_every_network_exports_to_every_format(keras, network, size, tmp_path):
         write_checked(FORMATS[name], source, path, lambda temporary: None)
         found = compare(FORMATS[name].read(path), as_pixels, samples)
         # Random weights do not survive eight bits, and in the deepest networks they magnify the rounding of float32.
-        assert found.max_difference <= (1.0 if FORMATS[name].tolerance is EIGHT_BITS else 1e-3), name
+        assert found.max_difference <= (1.0 if FORMATS[name].tolerance is EIGHT_BITS else 5e-3), name

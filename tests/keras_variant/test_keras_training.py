@@ -1,29 +1,44 @@
 """The Keras pipeline's training and predictions: what they write, that they can be repeated and interrupted."""
 
+import json
 import math
+import os
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from ruamel.yaml import YAML
 from small_features import make_features
+from small_project import REPOSITORY
 
 from Resnet23.arrays import Features, read_features
-from Resnet23.errors import InputError, IntegrityError
+from Resnet23.command import explain
+from Resnet23.config import read_yaml
+from Resnet23.errors import Diverged, InputError, IntegrityError
 from Resnet23.history import EpochRecord, best_epoch, read_history
-from Resnet23.keras_variant import callbacks, predict, train
+from Resnet23.keras_variant import callbacks, predict, resume, train
+from Resnet23.keras_variant import fit as fit_module
+from Resnet23.keras_variant.architectures import create_model
 from Resnet23.keras_variant.augment import augmentation_layers
 from Resnet23.keras_variant.calibration import calibrated, fit_temperature
-from Resnet23.keras_variant.data import ordered_batches, training_batches
+from Resnet23.keras_variant.callbacks import build_callbacks
+from Resnet23.keras_variant.data import Batches
 from Resnet23.keras_variant.fit import Fitted, build_trainer, fit, leaf_layers
 from Resnet23.keras_variant.params import KerasAugmentParams, KerasParams
+from Resnet23.keras_variant.parts import mean_and_std
 from Resnet23.keras_variant.precision import choose_precision, native_policy
-from Resnet23.keras_variant.resume import ResumeFolder, remove_old_states, resume_folder, training_lock
-from Resnet23.keras_variant.saved import check_fit, load_classifier
+from Resnet23.keras_variant.resume import RESUME_DIR, ResumeFolder, resume_folder
+from Resnet23.keras_variant.saved import check_fit, load_classifier, save
 from Resnet23.modeling.metrics import classification_metrics
 from Resnet23.outputs import KERAS
 from Resnet23.plots import write_report
 from Resnet23.results import read_results
+from Resnet23.resuming import RUN_FILE, remove_old_states, training_lock
+from Resnet23.tracking.store import STORE_FILE, store_uri
 
 pytestmark = pytest.mark.usefixtures("keras")
 DATA = ["data.dataset=digits", "data.image_size=8", "data.max_per_class={train: 20, test: 5}"]
@@ -68,6 +83,12 @@ def parameters(**train_changes: object) -> KerasParams:
     return KerasParams.model_validate({**EVERYTHING, "train": {**EVERYTHING["train"], **train_changes}})
 
 
+def with_random_targets(features: Features) -> Features:
+    """The images, with classes that have nothing to do with them."""
+    targets = np.random.default_rng(0).integers(0, 10, len(features.train))
+    return replace(features, train=replace(features.train, targets=targets))
+
+
 def weights_of(fitted: Fitted) -> list[np.ndarray]:
     return fitted.network.get_weights()
 
@@ -98,7 +119,7 @@ def fit_interrupted(features: Features, params: KerasParams, folder: Path, after
 
 def test_an_epoch_holds_every_row_once_in_an_order_of_its_own(features):
     rows = features.train_indices
-    batches = list(training_batches(features.train, rows, 10, 32, 3, range(2)))
+    batches = list(Batches(features.train, 10).training(rows, 32, 3, range(2)))
     assert all(len(images) <= 32 for images, _ in batches)
     images = np.concatenate([np.asarray(each) for each, _ in batches])
     targets = np.concatenate([np.asarray(each) for _, each in batches])
@@ -113,14 +134,11 @@ def test_an_epoch_holds_every_row_once_in_an_order_of_its_own(features):
 
 
 def test_a_later_start_continues_the_same_order(features):
-    whole = [
-        np.asarray(images)
-        for images, _ in training_batches(features.train, features.train_indices, 10, 64, 3, range(3))
-    ]
-    part = [
-        np.asarray(images)
-        for images, _ in training_batches(features.train, features.train_indices, 10, 64, 3, range(1, 3))
-    ]
+    batches, rows = Batches(features.train, 10), features.train_indices
+    whole, part = (
+        [np.asarray(images) for images, _ in batches.training(rows, 64, 3, epochs)]
+        for epochs in (range(3), range(1, 3))
+    )
     assert len(part) == len(whole) * 2 // 3
     for expected, found in zip(whole[-len(part) :], part, strict=True):
         np.testing.assert_array_equal(found, expected)
@@ -128,7 +146,7 @@ def test_a_later_start_continues_the_same_order(features):
 
 def test_ordered_batches_are_the_images_as_they_are(features):
     rows = np.array([5, 3, 9])
-    ((images, targets),) = ordered_batches(features.train, rows, 10, 4)
+    ((images, targets),) = Batches(features.train, 10).ordered(rows, 4)
     np.testing.assert_array_equal(images, features.train.images[rows])
     np.testing.assert_array_equal(np.asarray(targets).argmax(axis=1), features.train.targets[rows])
 
@@ -141,6 +159,19 @@ def test_augmentation_is_off_where_it_is_off_and_changes_only_training_images(ke
     for layer in layers:
         np.testing.assert_array_equal(layer(images, training=False), images)
         assert not np.array_equal(layer(images, training=True), images)
+
+
+def test_images_in_files_are_the_same_and_a_damaged_one_is_named(features, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    make_features(tmp_path, [*DATA, "features.storage=files"])
+    train, rows = read_features().train, np.arange(70)
+    found = [np.asarray(images) for images, _ in Batches(train, 10).ordered(rows, 16)]
+    np.testing.assert_array_equal(np.concatenate(found), features.train.images[rows])
+    file = Path("data/processed", train.files[33])
+    file.write_bytes(file.read_bytes()[:-20])
+    batches = Batches(train, 10)
+    with pytest.raises(InputError, match=f"{file.name}.*run `make data`"), batches.own_errors():
+        list(batches.ordered(rows, 16))
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -185,22 +216,28 @@ def test_without_validation_the_last_epoch_is_kept(features, tmp_path):
     assert {record.val_loss for record in fitted.history} == {None}
 
 
+def test_tensorboard_gets_the_course_of_the_training(features, tmp_path):
+    board = tmp_path / "board"
+    fit(features, parameters(epochs=1), "float32", ResumeFolder(tmp_path / "state"), tensorboard=board)
+    assert {file.parent.name for file in board.rglob("events.out.tfevents.*")} == {"train", "validation"}
+
+
 def test_patience_ends_a_training_that_learns_nothing(features, tmp_path):
-    random = np.random.default_rng(0).integers(0, 10, len(features.train))
-    noise = replace(features, train=replace(features.train, targets=random))
+    noise = with_random_targets(features)
     fitted = fit(noise, parameters(epochs=30, patience=2), "float32", ResumeFolder(tmp_path))
     assert len(fitted.history) == fitted.best_epoch + 2 < 30
 
 
 def test_a_plateau_lowers_the_learning_rate(features, tmp_path):
-    params = parameters(learning_rate=1e-7, reduce_on_plateau={"epochs": 1, "factor": 0.5}, epochs=3)
-    monitored = fit(features, params, "float32", ResumeFolder(tmp_path / "a")).history
-    losses = [record.val_loss for record in monitored]
-    expected, rate = [], 1e-7
-    for epoch, loss in enumerate(losses):
+    noise = with_random_targets(features)
+    params = parameters(learning_rate=0.05, reduce_on_plateau={"epochs": 1, "factor": 0.5}, epochs=5, patience=0)
+    history = fit(noise, params, "float32", ResumeFolder(tmp_path)).history
+    expected, rate, best = [], 0.05, math.inf
+    for record in history:
         expected.append(rate)
-        rate *= 0.5 if epoch and loss >= min(losses[:epoch]) else 1
-    assert [record.learning_rate for record in monitored] == pytest.approx(expected)
+        rate, best = (rate, record.val_loss) if record.val_loss < best - 1e-4 else (0.5 * rate, best)
+    assert [record.learning_rate for record in history] == pytest.approx(expected)
+    assert expected[-1] < 0.05
 
 
 def test_frozen_layers_stay_as_they_are(keras, features, tmp_path):
@@ -216,28 +253,53 @@ def test_frozen_layers_stay_as_they_are(keras, features, tmp_path):
     assert changed == ["classifier/kernel", "classifier/bias"]
 
 
-def test_batch_norm_keeps_its_statistics_in_the_second_phase(keras, features, tmp_path):
+def test_the_second_phase_trains_all_but_batch_norm(keras, features, tmp_path):
+    alone = replace(features, info={**features.info, "val_indices": []})  # so that the last epoch is kept
     params = parameters(freeze_epochs=1, epochs=2, patience=0, fine_tune_rate=0.005)
-    fitted = fit(features, params, "float32", ResumeFolder(tmp_path))
-    for layer in leaf_layers(fitted.network):
-        if isinstance(layer, keras.layers.BatchNormalization):
-            np.testing.assert_array_equal(layer.moving_mean, 0)  # as it was made
-    rates = [record.learning_rate for record in fitted.history]
-    assert rates == pytest.approx([0.01, 0.005])
+    keras.utils.set_random_seed(params.seed)
+    before = list(leaf_layers(build_trainer(alone, params).layers[-1]))
+    fitted = fit(alone, params, "float32", ResumeFolder(tmp_path))
+    assert fitted.best_epoch == 2
+    for old, new in zip(before, leaf_layers(fitted.network), strict=True):
+        is_norm = isinstance(new, keras.layers.BatchNormalization | keras.layers.Normalization)
+        for one, other in zip(old.get_weights(), new.get_weights(), strict=True):
+            assert np.array_equal(one, other) == is_norm, new.name
+    assert [record.learning_rate for record in fitted.history] == pytest.approx([0.01, 0.005])
 
 
-def test_a_training_in_mixed_precision_leaves_a_network_in_float32(keras, features, tmp_path):
+def test_a_training_in_mixed_precision_leaves_a_network_in_float32(keras, features, tmp_path, monkeypatch):
+    computed = []
+
+    def note(training, state):
+        computed.extend(layer.compute_dtype for layer in leaf_layers(training.model.layers[-1]))
+        return build_callbacks(training, state)
+
+    monkeypatch.setattr(fit_module, "build_callbacks", note)
     fitted = fit(features, parameters(epochs=1), "mixed_bfloat16", ResumeFolder(tmp_path))
+    assert computed.count("bfloat16") > computed.count("float32") > 0
     assert {layer.compute_dtype for layer in leaf_layers(fitted.network)} == {"float32"}
-    assert keras.config.dtype_policy().name == "float32"
     assert math.isfinite(fitted.history[0].train_loss)
 
 
-def test_a_loss_that_is_no_number_ends_the_training(features, tmp_path):
-    from Resnet23.errors import Diverged
+def test_a_failed_training_leaves_the_precision_as_it_was(keras, features, tmp_path):
+    with pytest.raises(InputError, match="is no file"):
+        broken = KerasParams.model_validate({"model": {"weights": "none.keras"}})
+        fit(features, broken, "mixed_bfloat16", ResumeFolder(tmp_path))
+    assert keras.config.dtype_policy().name == "float32"
 
+
+def test_a_file_of_weights_is_needed_at_the_beginning_only(keras, features, tmp_path):
+    file, mean = tmp_path / "start.keras", (0.1, 0.2, 0.3)
+    create_model("small_cnn_sequential", 10, 8, width=4, mean=mean).save(file)
+    params = parameters(epochs=1)
+    params = params.model_copy(update={"model": params.model.model_copy(update={"weights": str(file)})})
+    fitted = fit(features, params, "float32", ResumeFolder(tmp_path / "state"), lambda record: file.unlink())
+    assert mean_and_std(fitted.network)[0] == pytest.approx(mean)  # the file's and not the features'
+
+
+def test_a_loss_that_is_no_number_ends_the_training(features, tmp_path):
     params = parameters(optimizer="sgd", learning_rate=1e30, epochs=3)
-    with pytest.raises(Diverged, match=r"learning rate 1e\+30"):
+    with pytest.raises(Diverged, match=r"at epoch 1, step \d, learning rate 1e\+30"):
         fit(features, params, "float32", ResumeFolder(tmp_path))
 
 
@@ -260,9 +322,55 @@ def finished(digits, keras) -> Path:
 
 def write_params(path: Path) -> None:
     """The parameters of these tests as a file."""
-    from ruamel.yaml import YAML
-
     YAML().dump(parameters().model_dump(), path)
+
+
+def test_a_run_holds_both_pipelines_stages_and_survives_an_interruption(finished, tmp_path, monkeypatch):
+    from mlflow import MlflowClient
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(callbacks, "SAVE_SECONDS", 0.0)
+    Path("data").symlink_to(finished / "data")
+    params = parameters(epochs=3).model_dump() | {"tracking": {"enabled": True}}
+    YAML().dump(params, Path("keras.yaml"))
+
+    def break_off(record: EpochRecord, epochs: int) -> str:
+        if record.epoch == 3:
+            raise Interrupted
+        return ""
+
+    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+        patch.setattr(train, "_line", break_off)
+        train.main(Path("keras.yaml"))
+    (unfinished,) = [json.loads(path.read_text()) for path in RESUME_DIR.glob(f"*/{RUN_FILE}")]
+    train.main(Path("keras.yaml"))
+    predict.main(Path("keras.yaml"))
+    recorded = json.loads(KERAS.run.read_text())
+    assert recorded == unfinished
+    client = MlflowClient(store_uri(STORE_FILE.resolve()))
+    run = client.get_run(recorded["run_id"])
+    assert (
+        run.data.params.items()
+        >= {
+            "seed": "0",
+            "model.name": "small_cnn_sequential",
+            "epochs": "3",
+            "augment.rotation": "0.05",
+            "data.dataset": "digits",
+            "data.image_size": "8",
+            "features.storage": "array",
+            "features.counts.test": "50",
+        }.items()
+    )
+    assert run.data.tags.items() >= {"framework": "Keras", "precision": "float32", "predict.batch_size": "256"}.items()
+    assert run.data.tags["device"]
+    history = read_history(KERAS.history)
+    for name in ("train_loss", "val_loss", "val_accuracy", "learning_rate"):
+        points = client.get_metric_history(run.info.run_id, name)
+        assert [(point.step, point.value) for point in points] == list(enumerate(history[name], start=1))
+    assert run.data.metrics["test_accuracy"] == json.loads(KERAS.metrics.read_text())["accuracy"]
+    assert run.data.metrics["best_epoch"] == best_epoch(history) + 1
+    assert "confusion_matrix.csv" in {file.path for file in client.list_artifacts(run.info.run_id)}
 
 
 @pytest.fixture
@@ -279,7 +387,7 @@ def test_the_stages_write_what_the_plots_read(results):
     assert results.inspection.kernels.shape == (4, 3, 3, 3)
     assert KERAS.page.is_file() and len(list(KERAS.figures.iterdir())) == 8
     assert results.run["run_id"] is None  # tracking is off
-    assert not list(Path("models/.resume/keras").glob("*/state"))
+    assert sorted(path.name for path in RESUME_DIR.iterdir()) == ["lock", "pid"]
     assert not list(Path().rglob(".writing-*"))
 
 
@@ -318,6 +426,14 @@ def test_files_that_do_not_fit_are_refused(results, tmp_path):
     damaged.write_bytes(KERAS.checkpoint.read_bytes()[:1000])
     with pytest.raises(IntegrityError, match="damaged"):
         load_classifier(damaged)
+    about = load_classifier().description
+    for wrong, message in (
+        ({"classes": []}, "classes: "),
+        ({"decision": {}}, r"decision\.temperature: Field required"),
+    ):
+        save(load_classifier().network, damaged, {**about, **wrong})
+        with pytest.raises(IntegrityError, match=message):
+            load_classifier(damaged)
     features = results.features
     with pytest.raises(InputError, match="train again"):
         check_fit(load_classifier(), replace(features, info={**features.info, "classes": features.classes[::-1]}))
@@ -328,7 +444,8 @@ def test_a_training_that_is_not_possible_is_refused_before_it_begins(features):
         (parameters(), {"task": "multilabel"}, "labelled for multilabel"),
         (parameters(patience=2), {"val_indices": []}, r"train\.patience"),
         (parameters(freeze_epochs=1), {}, r"train\.freeze_epochs"),
-        (KerasParams.model_validate({"model": {"name": "resnet24"}}), {}, "did you mean resnet"),
+        (KerasParams.model_validate({"model": {"name": "inception_v3"}}), {}, "takes images from 75 pixels on"),
+        (KerasParams.model_validate({"model": {"weights": "none.keras"}}), {}, "none.keras, which is no file"),
     ):
         with pytest.raises(InputError, match=message):
             train.check_training(replace(features, info={**features.info, **changes}), params)
@@ -347,16 +464,92 @@ def test_the_state_belongs_to_everything_that_decides(features):
 
 def test_old_states_go_and_one_training_runs_at_a_time(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    folders = [Path(f"models/.resume/keras/{name}") for name in "abcde"]
-    for folder in folders:
-        (folder / "state").mkdir(parents=True)
-    remove_old_states(ResumeFolder(folders[0]))
-    assert len(list(Path("models/.resume/keras").iterdir())) == 4
-    assert folders[0].is_dir()
-    with training_lock(), pytest.raises(InputError, match="another training"), training_lock():
+    folders = [RESUME_DIR / name for name in "abcde"]
+    for number, folder in enumerate(folders):
+        folder.mkdir(parents=True)
+        (folder / RUN_FILE).write_text("{}")
+        os.utime(folder, (number, number))
+    remove_old_states(folders[0])
+    assert sorted(RESUME_DIR.iterdir()) == [folders[0], *folders[2:]]
+    other = f"process {os.getpid()}"
+    with training_lock(RESUME_DIR), pytest.raises(InputError, match=other), training_lock(RESUME_DIR):
         pass
-    with training_lock():
+    with training_lock(RESUME_DIR):
         pass
+
+
+def test_the_code_that_counts_is_what_dvc_watches():
+    """In a process that has imported the stage and nothing else."""
+    program = """
+import json, Resnet23.keras_variant.train
+from Resnet23.resuming import code_files
+print(json.dumps([f"Resnet23/{file.as_posix()}" for file in code_files()]))
+"""
+    output = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    deps = read_yaml(REPOSITORY / "pipelines/keras/dvc.yaml")["stages"]["train"]["deps"]
+    assert sorted(json.loads(output.stdout)) == sorted(path for path in deps if path.endswith(".py"))
+
+
+@pytest.mark.parametrize("kind", ["state.json", "network-2.weights.h5", "best-*.weights.h5"])
+def test_a_damaged_state_is_reported_and_training_starts_anew(kind, features, tmp_path, monkeypatch):
+    monkeypatch.setattr(callbacks, "SAVE_SECONDS", 0.0)
+    monkeypatch.setattr(resume.logger, "warning", (warnings := []).append)
+
+    def break_off(record: EpochRecord) -> None:
+        if record.epoch == 3:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        fit(features, parameters(), "float32", ResumeFolder(tmp_path), break_off)
+    state = json.loads((tmp_path / "state.json").read_text())
+    file = next(path for path in tmp_path.glob(kind) if path.name in {*state["files"], "state.json"})
+    file.write_bytes(file.read_bytes()[:-100])
+    seen = []
+    fit(features, parameters(), "float32", ResumeFolder(tmp_path), seen.append)
+    assert [record.epoch for record in seen] == [1, 2, 3, 4]
+    assert len(warnings) == 1 and "damaged" in warnings[0]
+
+
+def test_a_validation_loss_that_is_no_number_can_be_saved(keras, tmp_path):
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    folder = ResumeFolder(tmp_path)
+    model.save_weights(folder.best(1))
+    folder.save(model, {"records": [{"val_loss": math.nan}], "plateau": {"best": math.inf, "wait": 0}}, 2, 1)
+    assert folder.load()["plateau"] == {"best": math.inf, "wait": 0}
+    folder.save(model, {"records": []}, 3, 1)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "best-1.weights.h5",
+        "network-3.weights.h5",
+        "state.json",
+    ]
+
+
+def test_stopped_by_a_signal_it_goes_on_and_ends_the_same(finished, tmp_path, monkeypatch):
+    """The command itself, told to end while it trains, and started again."""
+    (tmp_path / "data").symlink_to(finished / "data")
+    params = parameters(epochs=30, patience=0)
+    YAML().dump(params.model_dump(), tmp_path / "keras.yaml")
+    program = (
+        f"import sys; sys.path.insert(0, {str(REPOSITORY)!r});"
+        "from Resnet23.command import run_command; from Resnet23.keras_variant import callbacks, train;"
+        "callbacks.SAVE_SECONDS = 0.0; run_command(train.main)"
+    )
+    command = [sys.executable, "-c", program, "--params", "keras.yaml"]
+    with subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True) as stopped:
+        while not list((tmp_path / RESUME_DIR).glob("*/state.json")):
+            assert stopped.poll() is None
+            time.sleep(0.01)
+        stopped.terminate()
+        assert "error: stopped by SIGTERM" in stopped.stderr.read()
+    assert stopped.returncode == 143
+    assert not (tmp_path / KERAS.history).exists()
+    again = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert "epoch 1/" not in again.stderr
+    monkeypatch.chdir(tmp_path)
+    whole = fit(read_features(), params, "float32", ResumeFolder(tmp_path / "whole")).history
+    history = read_history(KERAS.history)
+    for name in ("train_loss", "val_loss", "val_accuracy", "learning_rate"):
+        np.testing.assert_array_equal(history[name], [getattr(record, name) for record in whole])
 
 
 # ----------------------------------------------------------------------------------------------------------------------
@@ -385,6 +578,14 @@ def test_float16_without_a_gpu_is_refused(keras):
     assert choose_precision("auto")[0] == "float32"
     with pytest.raises(InputError, match="mixed_float16, which needs a GPU"):
         choose_precision("mixed_float16")
+
+
+def test_a_gpu_without_memory_is_a_matter_of_the_batch_size(keras):
+    import tensorflow as tf
+
+    line, code = explain(tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor"))
+    assert code == 4
+    assert "train.batch_size" in line
 
 
 def test_the_temperature_has_the_lowest_loss():

@@ -15,11 +15,13 @@ import torch
 from small_project import REPOSITORY
 from small_training import resumable
 
+from Resnet23 import resuming
 from Resnet23.arrays import Features
 from Resnet23.config import load_params, read_yaml
 from Resnet23.errors import InputError, ResourceError
 from Resnet23.modeling import resume
-from Resnet23.modeling.resume import ResumeFile, resume_key, training_lock
+from Resnet23.modeling.resume import ResumeFile, resume_file
+from Resnet23.resuming import training_lock
 
 KILLS = 20
 
@@ -128,7 +130,7 @@ def features(digest: str = "a") -> Features:
 
 
 def key(*assignments: str, **changes) -> str:
-    return resume_key(load_params(assignments=assignments), features(**changes))
+    return resume_file(load_params(assignments=assignments), features(**changes)).folder.name
 
 
 def test_another_result_has_another_key(repository, monkeypatch):
@@ -155,7 +157,7 @@ def test_what_changes_no_result_changes_no_key(repository, monkeypatch):
 def test_other_code_has_another_key(repository, monkeypatch):
     monkeypatch.chdir(repository)
     before = key()
-    monkeypatch.setattr(resume, "_code_digest", lambda: "other code")
+    monkeypatch.setattr(resuming, "code_digest", lambda: "other code")
     assert key() != before
 
 
@@ -165,7 +167,7 @@ def test_the_code_that_counts_is_what_dvc_watches():
 import json
 from pathlib import Path
 import Resnet23.modeling.train
-from Resnet23.modeling.resume import code_files
+from Resnet23.resuming import code_files
 print(json.dumps(sorted(str(Path("Resnet23", file).as_posix()) for file in code_files())))
 """
     output = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)

@@ -21,7 +21,7 @@ from Resnet23.modeling import train
 from Resnet23.modeling.checkpoint import save_checkpoint
 from Resnet23.modeling.consistency import check_consistency
 from Resnet23.modeling.inference import Classifier
-from Resnet23.modeling.resume import resume_key
+from Resnet23.modeling.resume import resume_file
 from Resnet23.modeling.zoo import create_model, find_weights
 
 MODEL = ["model={name: resnet10, width: 4, dropout: 0.0, final_dropout: 0.0, pretrained: body.pth}"]
@@ -103,12 +103,12 @@ def test_a_size_that_a_network_does_not_take_is_refused_before_training(features
 
 
 def test_another_body_makes_another_training(features):
-    before = resume_key(params(), features)
+    before = resume_file(params(), features).folder
     checkpoint = Path("body.pth").read_bytes()
     Path("body.pth").write_bytes(checkpoint + b"\0")
-    after = resume_key(params(), features)
+    after = resume_file(params(), features).folder
     Path("body.pth").write_bytes(checkpoint)
-    assert before == resume_key(params(), features) != after
+    assert before == resume_file(params(), features).folder != after
 
 
 @pytest.fixture

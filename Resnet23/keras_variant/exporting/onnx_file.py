@@ -18,6 +18,8 @@ def write_onnx(source: Source, path: Path) -> None:
     """Pixels (N, S, S, 3) float32 from 0 to 255 -> probabilities."""
     import onnx
     import tf2onnx
+
+    # TensorFlow has no public name for it; tf2onnx takes it from there too.
     from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
     frozen = convert_variables_to_constants_v2(source.function.get_concrete_function())

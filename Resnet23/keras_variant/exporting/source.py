@@ -3,28 +3,29 @@
 import json
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from Resnet23.keras_variant.convert import DESCRIPTION
-from Resnet23.keras_variant.saved import KerasClassifier
+from Resnet23.keras_variant.saved import DESCRIPTION, KerasClassifier
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
 INPUT, OUTPUT = "images", "probabilities"
+ORIGIN = "sha256"  # by this name the description in an exported file has the digest of the .keras file that it is from
 SIGNATURE = "serving_default"  # under which programs that run SavedModels and TFLite files look for the computation
 
 
 @dataclass(frozen=True)
 class Source:
-    """A classifier to export.
+    """A classifier to export, and the digest of its file.
 
     `calibration` (N, S, S, 3) uint8 are the images on which a quantised network's ranges are measured.
     """
 
     classifier: KerasClassifier
+    sha256: str
     calibration: np.ndarray
 
     @property
@@ -35,31 +36,29 @@ class Source:
     @property
     def metadata(self) -> dict[str, str]:
         """The description as JSON, by the name that it has in every exported file."""
-        return {DESCRIPTION: json.dumps(self.classifier.description, ensure_ascii=False)}
-
-    @property
-    def signature(self) -> "tf.TensorSpec":
-        """Any number of images (N, S, S, 3) float32, RGB from 0 to 255."""
-        import tensorflow as tf
-
-        size = self.classifier.description["preprocessing"]["image_size"]
-        return tf.TensorSpec((None, size, size, 3), tf.float32, INPUT)
+        description = {**self.classifier.description, ORIGIN: self.sha256}
+        return {DESCRIPTION: json.dumps(description, ensure_ascii=False)}
 
     @cached_property
     def function(self) -> "tf.types.experimental.PolymorphicFunction":
-        """Images -> {OUTPUT: probabilities (N, C) float32}; normalisation, temperature and softmax are inside."""
-        import tensorflow as tf
+        """What is exported."""
+        return computation(self.classifier)
 
-        network, temperature = self.classifier.network, self.classifier.temperature
 
-        def classify(images: tf.Tensor) -> dict[str, tf.Tensor]:
-            return {OUTPUT: tf.nn.softmax(network(images, training=False) / temperature)}
+def computation(classifier: KerasClassifier) -> "tf.types.experimental.PolymorphicFunction":
+    """Images (N, S, S, 3) float32, RGB from 0 to 255 -> {OUTPUT: probabilities (N, C) float32}.
 
-        return tf.function(classify, input_signature=[self.signature])
+    Normalisation, temperature and softmax are inside.
+    """
+    import tensorflow as tf
 
-    def run(self, images: np.ndarray) -> Any:
-        """The classifier itself, for pixels (N, S, S, 3) float32 -> probabilities (N, C)."""
-        return self.function(images)[OUTPUT]
+    network, temperature = classifier.network, classifier.temperature
+    size = classifier.description["preprocessing"]["image_size"]
+
+    def classify(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {OUTPUT: tf.nn.softmax(network(images, training=False) / temperature)}
+
+    return tf.function(classify, input_signature=[tf.TensorSpec((None, size, size, 3), tf.float32, INPUT)])
 
 
 def as_pixels(images: np.ndarray) -> np.ndarray:

@@ -11,20 +11,22 @@ import subprocess
 import tempfile
 import weakref
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import numpy as np
 
 from Resnet23.errors import InputError
-from Resnet23.keras_variant.convert import DESCRIPTION
 from Resnet23.keras_variant.exporting.saved_model import temporary_saved_model
 from Resnet23.keras_variant.exporting.source import SIGNATURE, Source
+from Resnet23.keras_variant.saved import DESCRIPTION
 
 CONVERTER, NODE = "tensorflowjs_converter", "node"
 CONVERTER_SECONDS = 1800
+ANSWER_SECONDS = 600  # for a batch of images; the first answer waits for the model to load
 MODEL_FILE = "model.json"
 SCRIPT = Path(__file__).parent.parent / "web" / "node_classifier.cjs"
-LIBRARIES = ("@tensorflow/tfjs", "@tensorflow/tfjs-backend-wasm", "onnxruntime-web")
+LIBRARIES = ("@tensorflow/tfjs", "@tensorflow/tfjs-backend-wasm")
 
 
 def require_tools() -> None:
@@ -89,12 +91,21 @@ class TfjsNetwork:
     """A folder of TensorFlow.js, run by its WebAssembly in Node.js, a process of its own."""
 
     def __init__(self, folder: Path) -> None:
+        self.complaints = tempfile.TemporaryFile()  # noqa: SIM115 (a pipe that nobody reads would stop the process)
         command = [NODE, str(SCRIPT), str(folder)]
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-        weakref.finalize(self, self.process.kill)
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self.complaints)
+        weakref.finalize(self, _end, self.process)
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         """Pixels (N, S, S, 3) from 0 to 255 -> probabilities (N, C). Raises RuntimeError with what the process said."""
+        timer = Timer(ANSWER_SECONDS, self.process.kill)
+        timer.start()
+        try:
+            return self._ask(pixels)
+        finally:
+            timer.cancel()
+
+    def _ask(self, pixels: np.ndarray) -> np.ndarray:
         header = np.array(pixels.shape[:2], np.uint32).tobytes()
         try:
             self.process.stdin.write(header + pixels.astype("<f4").tobytes())
@@ -108,6 +119,14 @@ class TfjsNetwork:
     def _read(self, count: int) -> bytes:
         found = self.process.stdout.read(count)
         if len(found) < count:
-            lines = self.process.stderr.read().decode("utf-8", "replace").strip().splitlines()
-            raise RuntimeError(next((line for line in lines if "Error" in line), "node ended"))
+            code = self.process.wait()
+            self.complaints.seek(0)
+            lines = self.complaints.read().decode("utf-8", "replace").strip().splitlines()
+            ended = f"node ended with exit code {code}, or was ended after {ANSWER_SECONDS} s without an answer"
+            raise RuntimeError(next((line for line in lines if "Error" in line), ended))
         return found
+
+
+def _end(process: subprocess.Popen) -> None:
+    process.kill()
+    process.communicate()  # closes the pipes and waits

@@ -1,7 +1,7 @@
 """TFLite, the format of LiteRT on phones and small devices: one file, also with numbers of eight bits."""
 
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,7 +48,7 @@ def _quantise(converter: "tf.lite.TFLiteConverter") -> None:
     converter.optimizations = [tf.lite.Optimize.DEFAULT]
 
 
-def _write(source: Source, path: Path, configure) -> None:
+def _write(source: Source, path: Path, configure: "Callable[[tf.lite.TFLiteConverter], None]") -> None:
     import tensorflow as tf
 
     with temporary_saved_model(source) as folder:

@@ -7,13 +7,18 @@ const TOP = 5; // classes shown
 const element = (id) => document.getElementById(id);
 const about = await (await fetch("page.json")).json();
 const { image_size: size, resize: rule } = about.preprocessing;
-const loaded = new Map(); // library -> its network, or the promise of it
+const loaded = new Map(); // library -> the promise of its network
 let current = null; // the picture that is shown, a Blob
 let turn = 0; // of the pictures and libraries that were chosen; only the last one's answer is shown
 
-function network(library) {
+async function network(library) {
   if (!loaded.has(library)) loaded.set(library, NETWORKS[library](size));
-  return loaded.get(library);
+  try {
+    return await loaded.get(library);
+  } catch (error) {
+    loaded.delete(library); // so that the next picture tries again
+    throw error;
+  }
 }
 
 // The pixels of an image file, upright and on white, as the project's own reader gives them.
