@@ -1,7 +1,9 @@
 """Watching a training: its course in TensorBoard, and whether a gradient reaches every layer."""
 
+import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from types import ModuleType
 from typing import Any, Self
 
 import numpy as np
@@ -98,8 +100,10 @@ def mean_absolute_gradients(network: nn.Module) -> dict[str, float]:
 
 
 def _summary_writer() -> Callable[..., Any]:
-    """TensorBoard's writer. It may load TensorFlow; torchvision, imported after that, would crash the interpreter."""
+    """TensorBoard's writer, kept from loading TensorFlow, beside which PyTorch can crash."""
     try:
+        # Where there is a module of this name, TensorBoard writes files by itself even if TensorFlow is installed.
+        sys.modules.setdefault("tensorboard.compat.notf", ModuleType("tensorboard.compat.notf"))
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
         reason = missing_package("tensorboard", "tensorboard")

@@ -1,6 +1,8 @@
 """Watching a training: what TensorBoard reads back, and which layers get no gradient."""
 
 import importlib.util
+import os
+import subprocess
 import sys
 from io import BytesIO
 
@@ -9,6 +11,7 @@ import pytest
 import torch
 from loguru import logger
 from PIL import Image
+from small_project import REPOSITORY
 from torch import nn
 
 from Resnet23.config import TrackingParams
@@ -102,6 +105,27 @@ def test_a_failing_disk_is_reported_once_and_ends_nothing(log):
         watch.images(IMAGES)
         watch.epoch(record(1))
     assert [level for level, _ in log] == ["WARNING"]
+
+
+WRITE = """
+from Resnet23.config import TrackingParams
+from Resnet23.history import EpochRecord
+from Resnet23.modeling.watch import Watch
+
+with Watch(TrackingParams(tensorboard=True), "a") as watch:
+    watch.epoch(EpochRecord(1, 1.0, 0.5, None, None, 0.1, 1.0, 10.0, 0.0))
+"""
+
+
+@needs_tensorboard
+def test_tensorflow_is_not_loaded_where_it_is_installed(tmp_path):
+    (tmp_path / "tensorflow").mkdir()
+    (tmp_path / "tensorflow/__init__.py").write_text("raise SystemExit('TensorFlow was loaded')")
+    path = os.pathsep.join([str(tmp_path), str(REPOSITORY)])
+    environment = {**os.environ, "PYTHONPATH": path}
+    done = subprocess.run([sys.executable, "-c", WRITE], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert list(TENSORBOARD_DIR.rglob("events.*"))
 
 
 def test_a_missing_package_is_named_before_the_training(monkeypatch):
