@@ -204,7 +204,7 @@ bench-architectures: .venv/.dev-stamp  ## Measure how long the presets of the pu
 
 .PHONY: test
 test: lint  ## Check style and format, run the tests
-	@pytest -m "not slow" --numprocesses auto --dist loadfile --no-loadscope-reorder
+	@pytest -m "not slow" --numprocesses auto --dist loadfile
 
 .PHONY: test-slow
 test-slow: .venv/.dev-stamp  ## Run the tests that take longer

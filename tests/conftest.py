@@ -14,14 +14,6 @@ from Resnet23.config import load_params
 from Resnet23.machine import describe_machine
 from Resnet23.project import write_params
 
-LONGEST = {
-    "test_pipeline.py",
-    "test_remote_training.py",
-    "test_study_runs.py",
-    "test_resume.py",
-    "test_model_folder.py",
-}
-
 # Runs of tests do not belong on anybody's server.
 for variable in ("MLFLOW_TRACKING_URI", "DAGSHUB_REPO_OWNER", "DAGSHUB_REPO_NAME", "DAGSHUB_USER_TOKEN"):
     os.environ.pop(variable, None)
@@ -31,11 +23,6 @@ for variable in ("MLFLOW_TRACKING_URI", "DAGSHUB_REPO_OWNER", "DAGSHUB_REPO_NAME
 def pytest_xdist_auto_num_workers() -> int:
     """One more process than cores: a test also waits, for servers and for other processes."""
     return describe_machine()["cores"] + 1
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The files that take longest come first: begun last, they would leave all processes but one idle at the end."""
-    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 @pytest.fixture(autouse=True)
