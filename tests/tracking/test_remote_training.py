@@ -127,7 +127,7 @@ FAULTS = {
 }
 
 
-QUICKLY = {"well", "401", "hangs"}  # one of each kind; the others with the slow tests
+QUICKLY = {"well", "401"}  # one of each kind; the others with the slow tests
 
 
 @pytest.mark.parametrize(
@@ -200,6 +200,7 @@ run_command(main)
     assert faulty_server.password not in errors
 
 
+@pytest.mark.slow
 def test_whoever_reads_the_output_of_a_training_does_not_wait_for_its_sender(project, faulty_server, request):
     """With `2>&1 | tee log` the sender has the same pipe. The server takes everything but files, and those never."""
     faulty_server.fault = lambda exchange: (hang(60) if exchange.command == "PUT" else forward)(exchange)
