@@ -127,7 +127,7 @@ FAULTS = {
 }
 
 
-QUICKLY = {"well", "401"}  # one of each kind; the others with the slow tests
+QUICKLY = {"well", "401"}  # the others with the slow tests
 
 
 @pytest.mark.parametrize(
