@@ -20,14 +20,14 @@ from loguru import logger
 from Resnet23.arrays import Features, read_features
 from Resnet23.command import DebugOption, run_command
 from Resnet23.config import CHECKPOINT_FILE, EXPORT_DIR, EXPORT_RESULTS
-from Resnet23.errors import InputError, IntegrityError, Resnet23Error, name_some
+from Resnet23.errors import InputError, IntegrityError, name_some
 from Resnet23.exporting.choices import calibration_images, parse_names
 from Resnet23.exporting.comparison import as_input, make_samples, resize_to, with_another_size
 from Resnet23.exporting.formats import FORMATS, require_packages, write_checked
 from Resnet23.exporting.measuring import Measurement, measure
 from Resnet23.exporting.networks import PixelClassifier
 from Resnet23.exporting.parity import BATCH_SIZE, Network, Samples, spread
-from Resnet23.exporting.rows import row, table
+from Resnet23.exporting.rows import collect_rows, raise_worst, row, table
 from Resnet23.exporting.source import Source, describe
 from Resnet23.files import printable, require_writable, sha256_file, write_json
 from Resnet23.machine import describe_machine
@@ -62,14 +62,13 @@ def main(
     calibration = resize_to(calibration_images(features), checkpoint.preprocessing)
     source = Source(checkpoint, describe(checkpoint), calibration=calibration)
     original = measure_file(model, lambda path: PixelClassifier(load_checkpoint(path)), False, samples[:1])
-    rows, errors = export_all(names, source, output, samples)
+    paths = {name: output / FORMATS[name].file for name in names}
+    rows, errors = collect_rows(paths, lambda name, path: export(name, source, path, samples))
     rows = [row("pytorch", model, original), *rows]
     write_json(EXPORT_RESULTS, {**_circumstances(model, checkpoint, len(samples[0].images)), "formats": rows})
     print(table(rows))
     logger.info(f"{EXPORT_RESULTS}: the same figures, for the report page; `dvc repro plots` puts them there")
-    if errors:
-        worst = max(errors, key=lambda error: error.exit_code)
-        raise type(worst)("; ".join(str(error) for error in errors))
+    raise_worst(errors)
 
 
 def parse_formats(text: str) -> list[str]:
@@ -95,22 +94,6 @@ def take_samples(classifier: Classifier, features: Features, limit: int) -> list
     images = resize_to(features.test.images[rows], classifier.checkpoint.preprocessing)
     samples = make_samples(classifier, images, features.test.targets[rows])
     return [samples, with_another_size(classifier, samples, IMAGES_OF_ANOTHER_SIZE)]
-
-
-def export_all(
-    names: Sequence[str], source: Source, folder: Path, samples: Sequence[Samples]
-) -> tuple[list[dict[str, Any]], list[Resnet23Error]]:
-    """Export a model in these formats to `folder`: a row for each, and what is wrong with those that failed."""
-    rows, errors = [], []
-    for name in names:
-        path = folder / FORMATS[name].file
-        logger.info(f"{printable(path)}: writing and comparing")
-        try:
-            rows.append(row(name, path, export(name, source, path, samples)))
-        except Resnet23Error as error:
-            rows.append({"format": name, "file": printable(path), "error": str(error)})
-            errors.append(error)
-    return rows, errors
 
 
 def export(name: str, source: Source, path: Path, samples: Sequence[Samples]) -> Measurement:

@@ -1,9 +1,12 @@
 """The figures of exported files as plain values, for reports/extras/export.json, and as lines of text."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from loguru import logger
+
+from Resnet23.errors import Resnet23Error
 from Resnet23.exporting.measuring import Measurement
 from Resnet23.files import printable
 
@@ -22,6 +25,28 @@ def row(name: str, path: Path, measured: Measurement) -> dict[str, Any]:
         "images_per_second": {str(size): speed for size, speed in measured.images_per_second.items()},
         "startup_seconds": measured.startup_seconds,
     }
+
+
+def collect_rows(
+    paths: Mapping[str, Path], export: Callable[[str, Path], Measurement]
+) -> tuple[list[dict[str, Any]], list[Resnet23Error]]:
+    """Call `export` for each format and its path: a row for each, and what is wrong with those that failed."""
+    rows, errors = [], []
+    for name, path in paths.items():
+        logger.info(f"{printable(path)}: writing and comparing")
+        try:
+            rows.append(row(name, path, export(name, path)))
+        except Resnet23Error as error:
+            rows.append({"format": name, "file": printable(path), "error": str(error)})
+            errors.append(error)
+    return rows, errors
+
+
+def raise_worst(errors: Sequence[Resnet23Error]) -> None:
+    """Raise one error that says what all of them do, with the highest of their exit codes; nothing without any."""
+    if errors:
+        worst = max(errors, key=lambda error: error.exit_code)
+        raise type(worst)("; ".join(str(error) for error in errors))
 
 
 def table(rows: Sequence[Mapping[str, Any]]) -> str:

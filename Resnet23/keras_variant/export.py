@@ -9,7 +9,6 @@ under the name classifier.json.
 """
 
 import shutil
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -19,11 +18,11 @@ from loguru import logger
 from Resnet23.arrays import Features, read_features
 from Resnet23.command import DebugOption, run_command
 from Resnet23.config import EXPORT_DIR, EXPORT_RESULTS
-from Resnet23.errors import IntegrityError, Resnet23Error
+from Resnet23.errors import IntegrityError
 from Resnet23.exporting.choices import calibration_images, parse_names
 from Resnet23.exporting.measuring import Measurement, measure
 from Resnet23.exporting.parity import BATCH_SIZE, Network, Samples, spread
-from Resnet23.exporting.rows import row, table
+from Resnet23.exporting.rows import collect_rows, raise_worst, row, table
 from Resnet23.files import printable, require_writable, sha256_file, write_json
 from Resnet23.keras_variant.exporting.formats import FORMATS, write_checked
 from Resnet23.keras_variant.exporting.source import OUTPUT, Source, as_pixels, computation
@@ -60,14 +59,13 @@ def main(
     source = Source(classifier, sha256_file(model), calibration_images(features))
     samples = take_samples(classifier, features, limit)
     original = measure(model, read_original, as_pixels, [samples])
-    rows, errors = export_all(names, source, output, samples)
+    paths = {name: output / FORMATS[name].file for name in names}
+    rows, errors = collect_rows(paths, lambda name, path: export(name, source, path, samples))
     rows = [row("keras", model, original), *rows]
     write_json(KERAS_EXPORT_RESULTS, {**_circumstances(model, source, samples), "formats": rows})
     print(table(rows))
     logger.info(f"{KERAS_EXPORT_RESULTS}: the same figures, for the report page; `make plots-keras` puts them there")
-    if errors:
-        worst = max(errors, key=lambda error: error.exit_code)
-        raise type(worst)("; ".join(str(error) for error in errors))
+    raise_worst(errors)
 
 
 def take_samples(classifier: KerasClassifier, features: Features, limit: int) -> Samples:
@@ -81,22 +79,6 @@ def read_original(path: Path) -> Network:
     """The classifier in a .keras file as the exports are run: pixels -> probabilities, in one graph."""
     classify = computation(load_classifier(path))
     return lambda pixels: classify(pixels)[OUTPUT]
-
-
-def export_all(
-    names: Sequence[str], source: Source, folder: Path, samples: Samples
-) -> tuple[list[dict[str, Any]], list[Resnet23Error]]:
-    """Export a classifier in these formats to `folder`: a row for each, and what is wrong with those that failed."""
-    rows, errors = [], []
-    for name in names:
-        path = folder / FORMATS[name].file
-        logger.info(f"{printable(path)}: writing and comparing")
-        try:
-            rows.append(row(name, path, export(name, source, path, samples)))
-        except Resnet23Error as error:
-            rows.append({"format": name, "file": printable(path), "error": str(error)})
-            errors.append(error)
-    return rows, errors
 
 
 def export(name: str, source: Source, path: Path, samples: Samples) -> Measurement:
