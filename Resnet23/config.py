@@ -107,6 +107,8 @@ class ModelParams(Section):
     pretrained: bool | str = False
     stem: Literal["published", "small"] = "published"
     reuse_classifier: bool = True
+    zero_init_residual: bool = False
+    average_flips: bool = False
 
 
 class ColorJitterParams(Section):

@@ -17,6 +17,7 @@ from loguru import logger
 from benchmarks.arms import Bare, Engine, Plain, Stretch, TimedResumeFile
 from benchmarks.images import Images, images_to_train_on, spread_rows
 from benchmarks.record import describe_run, paired_ratios, summarize, write_record
+from benchmarks.tables import Row, result_row, spread_of, update_table
 from Resnet23.command import DebugOption, ParamsOption, SetOption, run_command
 from Resnet23.config import MODELS_DIR, PARAMS_FILE, Params, PhaseParams, load_params
 from Resnet23.modeling.device import choose_device, choose_precision, uses_compilation
@@ -25,6 +26,15 @@ from Resnet23.tracking import start_run
 WIDTHS = [16, 64]
 STEPS = {"cpu": 8, "cuda": 560}  # of width 64: about ten seconds
 PLAIN_WORKERS = (0, 2)
+# Device -> what the engine is compared with, at a width where it matters -> goal.
+GOALS = {
+    "cpu": {
+        "bare": "G5: at least 0.97",
+        "plain 16": "G6: at least 2",
+        "plain 64": "G6: at least 1.05",
+    },
+    "cuda": {"bare": "G5: at least 0.95", "plain": "G6: at least 10"},
+}
 TEXTBOOK_WORKERS = {"cpu": 0, "cuda": 2}  # a CPU that trains has no core to spare for workers
 
 WidthOption = Annotated[list[int] | None, typer.Option("--width", min=1, help="Network's width. Repeatable.")]
@@ -58,6 +68,7 @@ def main(
     for result in record["results"]:
         logger.info(summary_line(result))
     logger.info(f"{path}: every sample")
+    update_table("loop", table_rows(record))
 
 
 def describe_settings(params: Params, repeats: int) -> dict[str, Any]:
@@ -149,6 +160,28 @@ def summary_line(result: dict[str, Any]) -> str:
         spread = "" if ratio["spread"] is None else f" +- {ratio['spread']:.3f}"
         parts.append(f"{ratio['mean']:.3f}{spread} (median {ratio['median']:.3f}) of {name}")
     return f"width {result['width']}: the engine's speed is {', '.join(parts)}"
+
+
+def table_rows(record: dict[str, Any]) -> list[Row]:
+    """A row for each width and each arm that the engine is compared with."""
+    settings, goals = record["settings"], GOALS[record["settings"]["device"]]
+    rows = []
+    for result in record["results"]:
+        speeds = result["images_per_second"]
+        for name, ratio in result["engine_divided_by"].items():
+            arm = name.partition("_")[0]
+            columns = {
+                "goal": goals.get(arm, goals.get(f"{arm} {result['width']}", "")),
+                "reference": f"{name.replace('_', ' ')}: {speeds[name]['mean']:,.1f} images/s",
+                "ours": f"{speeds['engine']['mean']:,.1f} images/s",
+                "ratio": f"{ratio['mean']:.3f}",
+                "n": ratio["n"],
+                "spread": spread_of(ratio, ".3f"),
+                "median": f"{ratio['median']:.3f}",
+            }
+            what = f"{settings['model']}, width {result['width']}, {settings['precision']}, against {arm}"
+            rows.append(result_row(record, what, columns))
+    return rows
 
 
 if __name__ == "__main__":

@@ -12,7 +12,8 @@ from typing import Any
 
 import psutil
 
-from Resnet23.config import REPORTS_DIR
+from Resnet23.config import REPORTS_DIR, suggest
+from Resnet23.errors import InputError
 from Resnet23.files import write_json
 from Resnet23.machine import describe_machine
 from Resnet23.modeling.device import gpu_name
@@ -41,6 +42,13 @@ def summarize(samples: Iterable[float]) -> dict[str, Any]:
 def paired_ratios(ours: Sequence[float], theirs: Sequence[float]) -> dict[str, Any]:
     """The summary of the ratios of two speeds, each pair measured one right after the other."""
     return summarize(our / their for our, their in zip(ours, theirs, strict=True))
+
+
+def check_parts(names: Sequence[str], known: Sequence[str]) -> None:
+    """Raise InputError for a part that a benchmark does not have."""
+    for name in names:
+        if name not in known:
+            raise InputError(f"--part: found {name!r}, which is no part of this benchmark; {suggest(name, known)}")
 
 
 def machine() -> dict[str, Any]:

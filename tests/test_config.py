@@ -182,7 +182,8 @@ def test_the_neutral_defaults_are_pinned():
     }
     model = {"name": "resnet23", "width": 64, "dropout": 0.1, "final_dropout": 0.2}
     weights = {"pretrained": False, "stem": "published", "reuse_classifier": True}
-    assert config.ModelParams().model_dump() == model | weights
+    extras = {"zero_init_residual": False, "average_flips": False}
+    assert config.ModelParams().model_dump() == model | weights | extras
     augment = config.AugmentParams()
     assert augment.flip == augment.policy == "none"
     assert augment.crop_padding == augment.cutout == augment.mixup == augment.cutmix == 0

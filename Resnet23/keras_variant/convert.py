@@ -127,7 +127,16 @@ def convert(export: Export) -> "keras.Model":
             raise IntegrityError(f"{export.origin}: {name}: found {found}, expected {expected}; export it again")
     for name, variable in wanted.items():
         variable.assign(arrays[name])
-    return model
+    return average_flips(model) if export.description["model"].get("average_flips") else model
+
+
+def average_flips(model: "keras.Model") -> "keras.Model":
+    """A network that answers with the mean logits of `model` for an image (N, S, S, 3) and its mirror image."""
+    import keras
+
+    images = keras.Input(model.input_shape[1:])
+    both = [model(images), model(keras.ops.flip(images, axis=2))]
+    return keras.Model(images, keras.layers.average(both), name=model.name)
 
 
 def _torch_names(model: "keras.Model") -> "Iterator[tuple[str, keras.Variable]]":

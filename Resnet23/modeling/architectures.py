@@ -11,6 +11,7 @@ from torchvision.models import get_model, list_models
 from Resnet23.config import suggest
 from Resnet23.errors import InputError
 from Resnet23.modeling import model23
+from Resnet23.modeling.fast_cnn import fast_cnn
 from Resnet23.modeling.pretrained import Weights, torchvision_weights
 from Resnet23.modeling.timm_models import (
     LITE0,
@@ -21,6 +22,7 @@ from Resnet23.modeling.timm_models import (
     timm_names,
     timm_weights,
 )
+from Resnet23.modeling.whitened_resnet import resnet23_whitened
 
 TORCHVISION, TIMM = "torchvision/", "timm/"
 # The classifiers on the way, which only training would use, are left out. Images come normalised in one way for all.
@@ -33,9 +35,10 @@ OPTIONS = {
 class Architecture:
     """A row of the table.
 
-    `build` takes the number of classes and the keywords dropout_rate, final_dropout_rate and width; `image_size` is
-    the side in pixels that the network was designed for; `weights` gives published ones, by name or the default;
-    `small_stem` changes a network, before it has weights, so that it suits images of about 32 pixels.
+    `build` takes the number of classes and the keywords dropout_rate, final_dropout_rate, width, zero_init_residual
+    and average_flips; `image_size` is the side in pixels that the network was designed for; `weights` gives published
+    ones, by name or the default; `small_stem` changes a network, before it has weights, so that it suits images of
+    about 32 pixels.
     """
 
     build: Callable[..., nn.Module]
@@ -121,6 +124,8 @@ ARCHITECTURES: dict[str, Architecture] = {
     "resnet18": _ours(model23.resnet18, "small images in little time"),
     "resnet23": _ours(model23.resnet23, "small images such as CIFAR-10's"),
     "resnet34": _ours(model23.resnet34, "small images of many classes"),
+    "resnet23_whitened": _ours(resnet23_whitened, "small images in few epochs"),
+    "fast_cnn": _ours(fast_cnn, "small images with the least arithmetic"),
     "torchvision/resnet18": _torchvision("resnet18", "few photos, in little time", _small_resnet_stem),
     "torchvision/resnet34": _torchvision("resnet34", "few photos", _small_resnet_stem),
     "resnet50": _torchvision("resnet50", "comparison: everybody's baseline", _small_resnet_stem),

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
@@ -15,6 +16,7 @@ from Resnet23.dataset import FeatureDataset, normalize, resize, to_unit_range
 from Resnet23.errors import InputError
 from Resnet23.images import load_image
 from Resnet23.modeling.checkpoint import Decision, Preprocessing
+from Resnet23.modeling.folding import PredictionNetwork
 from Resnet23.modeling.losses import get_task
 
 
@@ -55,13 +57,21 @@ class TrainedModel(Protocol):
 
 
 class Classifier:
-    """A checkpoint ready to predict: its network on a device, its preprocessing and its calibration."""
+    """A checkpoint ready to predict: its network on a device, its preprocessing and its calibration.
+
+    `model` is the network as it was trained, for whoever looks inside it.
+    """
 
     def __init__(self, checkpoint: TrainedModel, device: torch.device, batch_size: int) -> None:
         self.checkpoint = checkpoint
         self.device = device
         self.batch_size = batch_size
         self.model = checkpoint.build_model().to(device, memory_format=torch.channels_last)
+
+    @cached_property
+    def predictor(self) -> nn.Module:
+        """The same network made ready for prediction."""
+        return PredictionNetwork(self.model, self.device)
 
     @property
     def classes(self) -> list[str]:
@@ -79,7 +89,7 @@ class Classifier:
 
     def probabilities(self, data: FeatureDataset, description: str | None = None) -> np.ndarray:
         """Calibrated probabilities (N, C), float32."""
-        logits = predict_logits(self.model, data, self.batch_size, self.device, description=description)
+        logits = predict_logits(self.predictor, data, self.batch_size, self.device, description=description)
         return calibrated(self.checkpoint.task, logits, self.checkpoint.decision.temperature)
 
 

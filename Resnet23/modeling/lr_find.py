@@ -11,7 +11,6 @@ from itertools import count, islice
 from typing import Annotated
 
 import numpy as np
-import torch
 import typer
 from loguru import logger
 from matplotlib.figure import Figure
@@ -30,9 +29,10 @@ from Resnet23.modeling.consistency import check_consistency
 from Resnet23.modeling.fit import Training
 from Resnet23.modeling.inputs import network_images, network_preprocessing
 from Resnet23.modeling.losses import check_loss, training_task
+from Resnet23.modeling.new_network import new_network
 from Resnet23.modeling.optim import check_names
 from Resnet23.modeling.phases import resolve_phases
-from Resnet23.modeling.zoo import check_model, create_model
+from Resnet23.modeling.zoo import check_model
 
 TABLE_FILE = EXTRAS_DIR / "lr_finder.csv"
 FIGURE_FILE = EXTRAS_DIR / "lr_finder.png"
@@ -104,9 +104,7 @@ def find_learning_rate(features: Features, params: Params, lowest: float, highes
 
     Model, data, augmentation, optimizer and precision are those of `params`, of its first phase where it has several.
     """
-    torch.manual_seed(params.seed)  # initial weights, as in the training
-    names = features.classes
-    model = create_model(num_classes=len(names), class_names=names, **params.model.model_dump())
+    model = new_network(features, params)
     data = network_images(features.train, network_preprocessing(features, params), features.train_indices)
     train_params = range_test_params(
         params.train, lowest, epochs=math.ceil(steps * params.train.batch_size / len(data))

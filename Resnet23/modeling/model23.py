@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from Resnet23.modeling.flips import FlipAveraging
+
 # Residual blocks in each of the four stages. Twice their sum plus the stem gives the convolutions on the main path.
 BLOCKS_PER_STAGE: dict[str, tuple[int, int, int, int]] = {
     "resnet10": (1, 1, 1, 1),
@@ -43,10 +45,12 @@ class BasicBlock(nn.Module):
         return F.relu(out + self.shortcut(x))
 
 
-class ResNet(nn.Module):
+class ResNet(FlipAveraging):
     """Stem, four stages of basic blocks at 1, 2, 4 and 8 times `width` channels, and a linear classifier.
 
-    Images (N, 3, H, W) of any size from 8 pixels -> logits (N, num_classes).
+    Images (N, 3, H, W) of any size from 8 pixels -> logits (N, num_classes). With `zero_init_residual` every block
+    begins as its shortcut alone: the scale of its last BatchNorm is zero at first (Goyal et al., Accurate, Large
+    Minibatch SGD, 2017, section 5.1).
     """
 
     def __init__(
@@ -56,8 +60,10 @@ class ResNet(nn.Module):
         dropout_rate: float = 0.1,
         final_dropout_rate: float = 0.2,
         width: int = 64,
+        zero_init_residual: bool = False,
+        average_flips: bool = False,
     ) -> None:
-        super().__init__()
+        super().__init__(average_flips)
         self.conv1 = nn.Conv2d(3, width, kernel_size=3, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(width)
         stages, in_channels = [], width
@@ -69,14 +75,19 @@ class ResNet(nn.Module):
         self.final_dropout = nn.Dropout(final_dropout_rate)
         self.classifier = nn.Linear(in_channels, num_classes)
         self.apply(_initialize)
+        if zero_init_residual:
+            for block in self.stages.modules():
+                if isinstance(block, BasicBlock):
+                    nn.init.zeros_(block.bn2.weight)
 
     def forward_features(self, x: Tensor) -> Tensor:
         """Images (N, 3, H, W) -> features averaged over space (N, 8 * width)."""
         x = F.relu(self.bn1(self.conv1(x)))
         return self.stages(x).mean(dim=(2, 3))
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.classifier(self.final_dropout(self.forward_features(x)))
+    def logits(self, images: Tensor) -> Tensor:
+        """Images (N, 3, H, W) as they are -> logits (N, num_classes)."""
+        return self.classifier(self.final_dropout(self.forward_features(images)))
 
 
 def _make_stage(in_channels: int, out_channels: int, blocks: int, stride: int, dropout_rate: float) -> nn.Sequential:
@@ -103,9 +114,15 @@ def _row(name: str) -> Callable[..., ResNet]:
     """The function that builds the network of one row of the table."""
 
     def build(
-        num_classes: int = 10, dropout_rate: float = 0.1, final_dropout_rate: float = 0.2, width: int = 64
+        num_classes: int = 10,
+        dropout_rate: float = 0.1,
+        final_dropout_rate: float = 0.2,
+        width: int = 64,
+        zero_init_residual: bool = False,
+        average_flips: bool = False,
     ) -> ResNet:
-        return ResNet(BLOCKS_PER_STAGE[name], num_classes, dropout_rate, final_dropout_rate, width)
+        rates = dropout_rate, final_dropout_rate
+        return ResNet(BLOCKS_PER_STAGE[name], num_classes, *rates, width, zero_init_residual, average_flips)
 
     build.__name__ = build.__qualname__ = name
     build.__doc__ = f"A ResNet with {BLOCKS_PER_STAGE[name]} blocks in its stages; see `ResNet` for the arguments."

@@ -90,7 +90,7 @@ def evaluate_splits(
     train = classifier.dataset(features.train.images, features.train.targets, features.train_indices)
     probabilities = classifier.probabilities(test, "test images")
     task, size, device = get_task(features.task), classifier.batch_size, classifier.device
-    training = evaluate(classifier.model, train, task, size, device, description="training images")
+    training = evaluate(classifier.predictor, train, task, size, device, description="training images")
     files, classes, targets = features.test.files, features.classes, test.targets
     if features.task == "multilabel":
         given = probabilities >= np.array(classifier.thresholds)

@@ -43,13 +43,14 @@ from Resnet23.modeling.fit import fit
 from Resnet23.modeling.inference import calibrated
 from Resnet23.modeling.inputs import network_images, network_preprocessing
 from Resnet23.modeling.losses import check_loss, fit_temperature, get_task, training_task
+from Resnet23.modeling.new_network import new_network
 from Resnet23.modeling.optim import check_names
 from Resnet23.modeling.phases import resolve_phases
 from Resnet23.modeling.resume import NOT_SAVED, ResumeFile, resume_file
 from Resnet23.modeling.selection import FitResult
 from Resnet23.modeling.thresholds import fit_thresholds
 from Resnet23.modeling.watch import NOT_WATCHED, Watch
-from Resnet23.modeling.zoo import check_model, create_model
+from Resnet23.modeling.zoo import check_model
 from Resnet23.multilabel_predictions import MultilabelPredictions
 from Resnet23.predictions import Predictions, write_predictions
 from Resnet23.resuming import FreshOption, remove_old_states, training_lock
@@ -131,9 +132,8 @@ def train(
     Raises InputError when params and features contradict each other.
     """
     check_consistency(features, params)
-    torch.manual_seed(params.seed)  # initial weights
     classes = len(features.classes)
-    model = create_model(num_classes=classes, class_names=features.classes, **params.model.model_dump())
+    model = new_network(features, params)
     how = network_preprocessing(features, params)
     train_data = network_images(features.train, how, features.train_indices)
     val_data = network_images(features.train, how, features.val_indices) if len(features.val_indices) else None

@@ -44,18 +44,27 @@ def create_model(
     stem: str = "published",
     reuse_classifier: bool = True,
     class_names: Sequence[str] = (),
+    zero_init_residual: bool = False,
+    average_flips: bool = False,
 ) -> nn.Module:
     """Build a network by name; images (N, 3, H, W) -> logits (N, num_classes).
 
-    The keywords are those of params.yaml's section `model`. `width`, `dropout` and `final_dropout` belong to our own
-    networks; the others, built as their authors published them, ignore them. The weights are as `pretrained` says:
-    random, the default ones (true), others by name or from a file. The classifier's are random all the same, unless
-    with `reuse_classifier` the weights know all of `class_names`. Raises InputError for unknown names and weights that
-    do not fit, IntegrityError for damaged ones.
+    The keywords are those of params.yaml's section `model`. `width` and `average_flips` belong to our own networks,
+    `dropout`, `final_dropout` and `zero_init_residual` to our ResNets; all others, built as their authors published
+    them, ignore them. The weights are as `pretrained` says: random, the default ones (true), others by name or from a
+    file. The classifier's are random all the same, unless with `reuse_classifier` the weights know all of
+    `class_names`. Raises InputError for unknown names and weights that do not fit, IntegrityError for damaged ones.
     """
     check_model(name, pretrained, stem)
     architecture = find_architecture(name)
-    model = architecture.build(num_classes, dropout_rate=dropout, final_dropout_rate=final_dropout, width=width)
+    model = architecture.build(
+        num_classes,
+        dropout_rate=dropout,
+        final_dropout_rate=final_dropout,
+        width=width,
+        zero_init_residual=zero_init_residual,
+        average_flips=average_flips,
+    )
     if stem == "small":
         architecture.small_stem(model)
     if weights := find_weights(name, pretrained):

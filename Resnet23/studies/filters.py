@@ -14,11 +14,12 @@ from Resnet23.errors import InputError
 from Resnet23.figures.feature_maps import plot_activity, plot_feature_maps, plot_kernels
 from Resnet23.figures.findings import counted
 from Resnet23.figures.theme import Theme
+from Resnet23.modeling.flips import FlipAveraging
 from Resnet23.modeling.inputs import network_images, network_preprocessing
 from Resnet23.modeling.train import first_kernels
 from Resnet23.studies.activity import Activity, feature_maps, find_layers, measure_activity, settle_statistics
 from Resnet23.studies.definition import Part
-from Resnet23.studies.measuring import Job, new_network, train_network
+from Resnet23.studies.measuring import Job, train_network
 from Resnet23.studies.outcomes import Measurement, Outcome, Results
 from Resnet23.studies.pictures import kept_images, strongest_maps
 from Resnet23.studies.statistics import compare, effect_size, spread
@@ -41,9 +42,12 @@ def measure(job: Job) -> Measurement:
     Raises InputError for a layer that the network does not have, or one without places, and for a network in which no
     convolution sees the image's colours.
     """
-    model = new_network(job)
+    model = job.network()
     find_layers(model, job.options.layers)
     untrained, trained = copy.deepcopy(model), copy.deepcopy(model)
+    for network in (untrained, trained):
+        if isinstance(network, FlipAveraging):
+            network.average_flips = False  # the layers are asked about every image once
     if not len(before := first_kernels(untrained)):
         raise InputError(f"model.name: found {job.params.model.name}, in which no convolution sees the image's colours")
     measurement = train_network(job, model)

@@ -32,7 +32,7 @@ from Resnet23.figures.theme import Theme
 from Resnet23.modeling.losses import get_task
 from Resnet23.studies.definition import Part
 from Resnet23.studies.directions import draw_batches, filter_normalised, largest_curvature, measure_points
-from Resnet23.studies.measuring import Job, new_network, train_network
+from Resnet23.studies.measuring import Job, train_network
 from Resnet23.studies.outcomes import Measurement, Outcome, Results
 from Resnet23.studies.settings import label, show
 from Resnet23.studies.statistics import ERROR, Difference, compare, spread
@@ -71,13 +71,13 @@ def measure(job: Job) -> Measurement:
     and with the same endings lines and plane, as a Landscape has them. A training that diverged has nothing after it.
     """
     options = job.options
-    probe = new_network(job).to(job.device)  # in full precision, whatever training wraps around the other one
+    probe = job.network().to(job.device)  # in full precision, whatever training wraps around the other one
     arrays = {
         "distances": np.linspace(-options.radius, options.radius, options.line_points),
         "sides": np.linspace(-options.radius, options.radius, options.plane_points),
     }
     explored = {"before": _explore(probe, job, arrays)}
-    model = new_network(job)
+    model = job.network()
     trained = train_network(job, model)
     if not trained.numbers["diverged"]:
         probe.load_state_dict(model.state_dict())

@@ -20,7 +20,7 @@ from Resnet23.modeling.evaluate import evaluate
 from Resnet23.modeling.fit import fit
 from Resnet23.modeling.inputs import network_images, network_preprocessing
 from Resnet23.modeling.losses import Task, training_task
-from Resnet23.modeling.zoo import create_model
+from Resnet23.modeling.new_network import new_network
 from Resnet23.studies.outcomes import Measurement
 
 ENGINE = "Resnet23.modeling.fit"
@@ -48,16 +48,13 @@ class Job:
         train, val = (network_images(features.train, how, part) for part in rows)
         return train, val, network_images(features.test, how)
 
+    def network(self) -> nn.Module:
+        """The network as the training begins with it."""
+        return new_network(self.features, self.params)
+
     def task(self) -> Task:
         """Loss and decision."""
         return training_task(self.features.task, self.params.train.loss, self.features.train.targets)
-
-
-def new_network(job: Job) -> nn.Module:
-    """The network of the parameters with the initial weights of the seed."""
-    torch.manual_seed(job.params.seed)
-    classes = job.features.classes
-    return create_model(num_classes=len(classes), class_names=classes, **job.params.model.model_dump())
 
 
 def train_network(job: Job, model: nn.Module) -> Measurement:

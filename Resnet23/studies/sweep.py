@@ -23,7 +23,7 @@ from Resnet23.figures.theme import Theme
 from Resnet23.studies.comparisons import against, best_on_validation
 from Resnet23.studies.definition import Part, Study
 from Resnet23.studies.importance import SEEDS, TOGETHER, search_importances, variance_shares
-from Resnet23.studies.measuring import Job, new_network, train_network
+from Resnet23.studies.measuring import Job, train_network
 from Resnet23.studies.outcomes import Measurement, Outcome, Results
 from Resnet23.studies.settings import label, settings_of, show
 from Resnet23.studies.statistics import effect_size, pooled_noise, spread
@@ -44,7 +44,7 @@ class Options(Part):
 
 def measure(job: Job) -> Measurement:
     """Train the network that the parameters describe."""
-    return train_network(job, new_network(job))
+    return train_network(job, job.network())
 
 
 def draw(results: Results) -> dict[str, Callable[[Theme], Figure]]:

@@ -26,11 +26,13 @@ METHODS = {
     "efficientnet_b0": ("features.8", 128),
     "efficientnet_lite0": ("bn2", 128),
     "efficientnet_v2_s": ("features.7", 128),
+    "fast_cnn": ("layers.28", 64),
     "mobilenet_v3_small": ("features.12", 128),
     "regnet_y_400mf": ("trunk_output.block4", 128),
     "resnet10": ("stages.3", 32),
     "resnet18": ("stages.3", 32),
     "resnet23": ("stages.3", 32),
+    "resnet23_whitened": ("stages.3", 32),
     "resnet34": ("stages.3", 32),
     "resnet50": ("layer4", 128),
     "swin_t": ("permute", 128),
@@ -39,7 +41,8 @@ METHODS = {
     "vit_b_16": (None, 224),
 }
 OTHERS = {
-    "resnet10": (None, 16),  # its last grid has 2 x 2 places
+    "fast_cnn": (None, 32),  # its last grid has 3 x 3 places
+    "resnet10": (None, 16),  # and here 2 x 2
     "torchvision/densenet121": ("features.norm5", 128),
     "torchvision/maxvit_t": ("blocks.3", 224),
     "timm/test_convnext": ("norm_pre", 160),

@@ -95,6 +95,18 @@ def test_weights_that_do_not_fit_are_refused(export, change, message, keras):
         convert(replace(export, weights=weights))
 
 
+def test_a_network_that_averages_over_flips_does_so_in_keras(export, tmp_path, keras):
+    about = {**export.description, "model": {**export.description["model"], "average_flips": True}}
+    plain, averaging = convert(export), convert(replace(export, description=about))
+    size = about["preprocessing"]["image_size"]
+    images = np.random.default_rng(0).uniform(0, 255, (3, size, size, 3)).astype(np.float32)
+    expected = (plain.predict(images, verbose=0) + plain.predict(images[:, :, ::-1], verbose=0)) / 2
+    averaging.save(tmp_path / "averaging.keras")
+    restored = keras.saving.load_model(tmp_path / "averaging.keras", compile=False)
+    for network in (averaging, restored):
+        np.testing.assert_allclose(network.predict(images, verbose=0), expected, rtol=1e-5, atol=1e-5)
+
+
 def test_other_files_are_refused(exports, export, tmp_path):
     from safetensors.numpy import save_file
 

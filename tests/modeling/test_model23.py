@@ -71,6 +71,31 @@ def test_dropout_acts_while_training_only():
     assert torch.equal(model.eval()(images), model(images))
 
 
+@pytest.mark.parametrize("zero_init_residual", [False, True])
+def test_a_block_may_begin_as_its_shortcut_alone(zero_init_residual):
+    model = create_model("resnet10", num_classes=3, width=4, zero_init_residual=zero_init_residual)
+    block, images = model.stages[0][0], torch.randn(4, 4, 16, 16)
+    assert torch.equal(block(images), images.relu()) == zero_init_residual
+    scales = {bool(each.any()) for name, each in model.named_parameters() if name.endswith("bn2.weight")}
+    assert scales == {not zero_init_residual}
+    assert model.bn1.weight.all()
+    model(torch.randn(4, 3, 16, 16)).square().sum().backward()
+    assert all(each.grad.any() for name, each in model.named_parameters() if name.endswith("bn2.weight"))
+
+
+def test_a_whitened_stem_leaves_the_rest_as_it_is():
+    with torch.device("meta"):
+        whitened, plain = create_model("resnet23_whitened", num_classes=10), create_model("resnet23", num_classes=10)
+    stem = [tuple(value.shape) for name, value in whitened.state_dict().items() if name.startswith("conv1.")]
+    assert stem == [(54, 3, 3, 3), (64, 54, 1, 1)]
+    rest = [
+        {name: value.shape for name, value in model.state_dict().items() if not name.startswith("conv1.")}
+        for model in (whitened, plain)
+    ]
+    assert rest[0] == rest[1]
+    assert count(whitened) == count(plain) - 64 * 3 * 3 * 3 + 64 * 54
+
+
 def test_width_scales_the_channels():
     assert create_model("resnet10", num_classes=10, width=8).classifier.in_features == 64
     assert model23.resnet10().classifier.in_features == 512

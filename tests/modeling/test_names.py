@@ -15,7 +15,10 @@ def test_a_misspelt_model_gets_a_suggestion():
 
 
 def test_an_unknown_model_lists_what_exists():
-    with pytest.raises(InputError, match=r"known: resnet10, resnet18, resnet23, resnet34, torchvision/resnet18, "):
+    with pytest.raises(
+        InputError,
+        match=r"known: resnet10, resnet18, resnet23, resnet34, resnet23_whitened, fast_cnn, torchvision/resnet18, ",
+    ):
         create_model("banana", num_classes=10)
 
 

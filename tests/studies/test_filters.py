@@ -195,11 +195,20 @@ def test_the_measured_network_is_the_trained_one(made, measurement):
     """The kernels after training are those of a training outside of the study."""
     params, features = made
     job = Job(params, filters.Options(layers=["bn1"]), features)
-    model = filters.new_network(job)
+    model = job.network()
     before = model.conv1.weight.detach().clone()
     filters.train_network(job, model)
     assert np.allclose(measurement.arrays["kernels_before"], before)
     assert np.allclose(measurement.arrays["kernels_after"], model.conv1.weight.detach(), atol=1e-6)
+
+
+def test_a_network_that_averages_over_flips_is_asked_about_every_image_once(made, measurement):
+    params, features = made
+    averaging = params.model_copy(update={"model": params.model.model_copy(update={"average_flips": True})})
+    found = filters.measure(Job(averaging, filters.Options(), features))
+    key = "untrained_selectivity_stages.0"
+    assert found.numbers[key] == pytest.approx(measurement.numbers[key])
+    assert np.array_equal(found.arrays["kernels_before"], measurement.arrays["kernels_before"])
 
 
 def test_an_unknown_layer_is_told_before_the_training(made, monkeypatch):

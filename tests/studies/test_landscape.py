@@ -16,12 +16,13 @@ from Resnet23.figures.landscapes import Landscape, half_rise, loss_range, rises
 from Resnet23.figures.theme import draw_picture
 from Resnet23.studies import landscape, measuring
 from Resnet23.studies.landscape import Options
-from Resnet23.studies.measuring import Job, new_network, train_network
+from Resnet23.studies.measuring import Job, train_network
 from Resnet23.studies.outcomes import Measurement, Outcome, Results
 from Resnet23.studies.settings import named
 
 SET = ["data.dataset=digits", "data.image_size=16", "data.max_per_class={train: 20, test: 6}", "model.name=resnet10"]
 SET += ["model.width=4", "train.epochs=1", "train.batch_size=32", "train.device=cpu", "train.precision=fp32"]
+SET += ["train.optimizer=sgd", "train.learning_rate=0.1"]  # which learns something in so few steps
 TINY = Options(directions=2, line_points=5, plane_points=3, images=24, test_images=12)
 FIGURES = ["landscape_1d", "landscape_2d", "surface", "sharpness"]
 
@@ -90,7 +91,7 @@ def test_a_training_is_explored_before_and_after(measured):
 
 def test_exploring_changes_nothing_about_the_training(made, measured):
     job = Job(made[0], TINY, made[1])
-    alone = train_network(job, new_network(job))
+    alone = train_network(job, job.network())
     assert alone.curves == measured.curves
     assert {key: measured.numbers[key] for key in ("test_accuracy", "test_loss")} == {
         key: alone.numbers[key] for key in ("test_accuracy", "test_loss")
