@@ -255,7 +255,7 @@ requirements: .venv/.dev-stamp  ## Resolve requirements.txt, -dev.txt, -tensorfl
 	@$(RESOLVE) pyproject.toml --constraint requirements-dev.txt --output-file requirements.txt
 	@$(RESOLVE) --group tfjs --python-version 3.11 --output-file requirements-tfjs.txt
 
-DEV_EXTRAS = export heads zoo explain studies tensorboard notebooks dev
+DEV_EXTRAS = export heads zoo explain serve docs studies tensorboard notebooks dev
 
 # One resolution for all supported versions of Python and all platforms.
 RESOLVE = uv pip compile --universal --fork-strategy fewest --upgrade --quiet --no-annotate \
