@@ -43,6 +43,10 @@ demo: .venv/.core-stamp  ## Run the whole pipeline on handwritten digits in demo
 quick:  ## Run it on 5,000 photos of CIFAR-10 in runs/quick, with a small network (seven minutes of training on 2 cores)
 	@$(MAKE) repro PRESET=quick
 
+.PHONY: doctor
+doctor: .venv/.core-stamp  ## Look for what is missing or wrong here, and say how to mend it
+	@cd "$(FOLDER)" && python -m Resnet23 doctor
+
 ##@ The pipeline (each stage first runs what it depends on)
 
 .PHONY: data
@@ -79,6 +83,11 @@ tensorboard: .venv/.dev-stamp  ## Show trainings in TensorBoard on http://127.0.
 		'set tracking.tensorboard to true in params.yaml, then train'; exit 2; }; } && \
 		tensorboard --logdir reports/tensorboard --host 127.0.0.1
 
+.PHONY: new
+new: .venv/.dev-stamp  ## Make a project of your own, outside, and run it: DIR=../flowers DATA=~/flowers (photos, a folder for each class)
+	@python -m Resnet23.new_project "$(DIR)" --data "$(DATA)"$(if $(PRESET), --preset "$(PRESET)")
+	@cd "$(patsubst ~%,$(HOME)%,$(DIR))" && dvc repro && python -m Resnet23.summary
+
 ##@ Heads on a frozen encoder (docs/heads.md)
 
 .PHONY: encoder
@@ -99,6 +108,14 @@ export: .venv/.dev-stamp  ## Write it in formats of other programs to models/exp
 .PHONY: explain
 explain: .venv/.dev-stamp  ## Draw what it looked at in its most confident mistakes, in reports/extras (COUNT=20: in so many)
 	@$(IN_FOLDER) dvc repro predict && python -m Resnet23.explain$(if $(COUNT), --count "$(COUNT)") && dvc repro plots
+
+.PHONY: card
+card: .venv/.dev-stamp  ## Write the model card, in the form of Hugging Face, to reports/extras/MODEL_CARD.md
+	@$(IN_FOLDER) dvc repro predict && python -m Resnet23.model_card && dvc repro plots
+
+.PHONY: serve
+serve: .venv/.dev-stamp  ## Show a page that classifies the images you drop on it, on http://127.0.0.1:7860 (PORT=8080: another port)
+	@$(IN_FOLDER) dvc repro train && python -m Resnet23.serve$(if $(PORT), --port $(PORT))
 
 ##@ The Keras pipeline (docs/keras.md)
 
@@ -215,6 +232,10 @@ bench-transfer: BODY ?= $(if $(PRESET),../../)models/resnet23_cifar.pth
 bench-transfer: .venv/.dev-stamp  ## With PRESET=transfer-photos: measure what pretrained weights are worth (BODY=...: other ones)
 	@$(IN_FOLDER) dvc repro features && PYTHONPATH="$(CURDIR)" python -m benchmarks.transfer --body "$(BODY)"
 
+.PHONY: bench-novelty
+bench-novelty: .venv/.dev-stamp  ## Measure how well the app's warning tells other images from the project's own (OPTIONS="--others DIR")
+	@cd "$(FOLDER)" && PYTHONPATH="$(CURDIR)" python -m benchmarks.novelty $(OPTIONS)
+
 .PHONY: bench-architectures
 bench-architectures: .venv/.dev-stamp  ## Measure how long the presets of the published architectures take (some minutes)
 	@python -m benchmarks.architectures
@@ -247,6 +268,11 @@ notebooks: .venv/.dev-stamp  ## Run the notebooks and write what they show to do
 		--output-dir build/notebooks notebooks/*.ipynb
 	@rm -rf docs/notebooks && mv build/notebooks docs/notebooks
 
+.PHONY: docs
+docs: .venv/.dev-stamp  ## Build the documentation in site/
+	@NO_MKDOCS_2_WARNING=1 mkdocs build --strict
+	@echo 'To read it: python -m http.server --bind 127.0.0.1 --directory site'
+
 .PHONY: requirements
 requirements: .venv/.dev-stamp  ## Resolve requirements.txt, -dev.txt, -tensorflow.txt and -tfjs.txt anew from pyproject.toml
 	@$(RESOLVE) pyproject.toml --all-extras --output-file requirements-tensorflow.txt
@@ -262,9 +288,9 @@ RESOLVE = uv pip compile --universal --fork-strategy fewest --upgrade --quiet --
 	--custom-compile-command "make requirements"
 
 .PHONY: clean
-clean:  ## Remove the demo and the tools' caches (not .venv, data, models, reports or runs)
-	@rm -rf demo build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
-	@find Resnet23 tests -name __pycache__ -type d -prune -exec rm -rf {} +
+clean:  ## Remove the demo, the built documents and the tools' caches (not .venv, data, models, reports or runs)
+	@rm -rf demo build dist site *.egg-info .pytest_cache .ruff_cache .hypothesis
+	@find Resnet23 $(wildcard tests) -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # ------------------------------------------------------------------------------------------------------------------
 # The environment. A stamp stands for a finished installation and is older than what it was installed from when that
@@ -277,6 +303,8 @@ clean:  ## Remove the demo and the tools' caches (not .venv, data, models, repor
 	@$(PYTHON) -m venv --clear .venv
 
 .venv/.core-stamp: requirements.txt pyproject.toml .venv/bin/python
+	@test ! -L .venv || { echo 'make: .venv is a link to the environment of another project, which is older than' \
+		'requirements.txt or pyproject.toml; for one of its own: rm .venv, then make setup'; exit 1; }
 	@echo 'Installing the packages of requirements.txt into .venv (one to four minutes, 6 GB) ...'
 	@$(PIP_INSTALL) -r requirements.txt || { $(INSTALL_FAILED); }
 	@$(PIP_INSTALL) --quiet --no-build-isolation --editable . || { $(INSTALL_FAILED); }

@@ -6,7 +6,7 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from Resnet23.config import EXPLAIN_PICTURE, EXPLAIN_PICTURE_DARK, EXPLAIN_RESULTS, EXPORT_RESULTS
+from Resnet23.config import EXPLAIN_PICTURE, EXPLAIN_PICTURE_DARK, EXPLAIN_RESULTS, EXPORT_RESULTS, MODEL_CARD_FILE
 from Resnet23.errors import InputError
 from Resnet23.figures.theme import Picture
 from Resnet23.files import printable
@@ -97,6 +97,17 @@ def read_explanations(outputs: Outputs = PYTORCH) -> Explanations | None:
     except OSError as error:
         raise InputError(f"{error.filename}: cannot be read ({error.strerror}); run `{command}`") from None
     return Explanations(about, Picture("explanations", about.title, light, dark))
+
+
+def read_model_card(outputs: Outputs = PYTORCH) -> str | None:
+    """The text of the model card, None when there is none; raises InputError when it is not UTF-8."""
+    path = outputs.extras / MODEL_CARD_FILE.name
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except UnicodeDecodeError:
+        raise InputError(f"{printable(path)}: not UTF-8; save it as UTF-8 text, or remove the file") from None
 
 
 def _read(path: Path, kind: type[Extra], what: str, command: str) -> Extra | None:

@@ -27,6 +27,7 @@ from Resnet23.figures.superclass_charts import plot_superclasses
 from Resnet23.figures.theme import Picture, Theme, draw_picture
 from Resnet23.files import atomic_write
 from Resnet23.outputs import PYTORCH, Outputs
+from Resnet23.page.calibration import unscale
 from Resnet23.report import PageParams, build_page
 from Resnet23.results import Results, read_results
 from Resnet23.tracking import continue_run
@@ -44,6 +45,7 @@ def _draws(results: Results, params: PlotsParams) -> Draws:
     """The figures of a single-label classifier."""
     predictions, metrics, inspection = results.predictions, results.metrics, results.inspection
     validation = results.validation if results.validation.files else None
+    unscaled = unscale(predictions, results.temperature) if results.temperature else None
     superclasses, per_superclass = results.features.superclasses, metrics.get("per_superclass")
     families: Draws = {"superclasses": lambda theme: plot_superclasses(per_superclass, theme)}
     return {
@@ -52,7 +54,7 @@ def _draws(results: Results, params: PlotsParams) -> Draws:
         **(families if per_superclass else {}),
         "per_class": lambda theme: plot_per_class(metrics["per_class"], theme),
         "precision_recall": lambda theme: plot_precision_recall(predictions, metrics, theme),
-        "calibration": lambda theme: plot_calibration(predictions, validation, theme),
+        "calibration": lambda theme: plot_calibration(predictions, validation, theme, unscaled),
         "mistakes": lambda theme: plot_mistakes(predictions, results.features.test.images, params.examples, theme),
         "samples": lambda theme: plot_samples(inspection, predictions.classes, params.examples, theme),
         **_filters(inspection.kernels),
@@ -100,9 +102,10 @@ def write_report(outputs: Outputs, params: PageParams) -> None:
     for path, picture in zip(figures, pictures, strict=True):
         with atomic_write(path, "wb") as file:
             file.write(picture.light)
-    with atomic_write(outputs.page) as file:
-        file.write(build_page(results, params, pictures))
     with continue_run(params.tracking, outputs.run) as tracker:
+        page = build_page(results, params, pictures, tracker.read_history())
+        with atomic_write(outputs.page) as file:
+            file.write(page)
         tracker.log_tags({"plots": params.plots.model_dump()})
         for path in figures:
             tracker.log_artifact(path, "figures")

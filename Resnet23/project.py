@@ -5,6 +5,7 @@ configuration that shares the repository's cache. It ignores itself, so git and 
 """
 
 import os
+import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -34,6 +35,7 @@ DVC_CONFIG = """\
     dir = {cache}
     type = "reflink,hardlink,copy"
 """
+HEADING = re.compile(r"\A# Written by Resnet23\..*\n")  # of a parameter file that is a project's own
 
 
 class ExplicitNullRepresenter(RoundTripRepresenter):
@@ -131,13 +133,18 @@ def write_text(path: Path, text: str) -> None:
 
 def write_params(path: Path, params: Mapping[str, Any], origin: str, template: Path = PARAMS_FILE) -> None:
     """Write all parameters with the comments of the repository's own file, under a line that tells their origin."""
+    write_headed_params(path, params, f"Resnet23.project from {origin}; the next call overwrites it.", template)
+
+
+def write_headed_params(path: Path, params: Mapping[str, Any], writer: str, template: Path = PARAMS_FILE) -> None:
+    """Write all parameters with the comments of `template`, under a line "Written by ..." that says what wrote them."""
     yaml = YAML()  # the kind that keeps comments
     yaml.Representer = ExplicitNullRepresenter
     yaml.width = 200  # columns; no value of ours is broken into lines
-    document = yaml.load(template.read_text(encoding="utf-8"))
+    document = yaml.load(HEADING.sub("", template.read_text(encoding="utf-8")))
     update_values(document, params)
     with atomic_write(path) as file:
-        file.write(f"# Written by Resnet23.project from {origin}; the next call overwrites it.\n")
+        file.write(f"# Written by {writer}\n")
         yaml.dump(document, file)
 
 

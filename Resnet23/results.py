@@ -11,11 +11,12 @@ import numpy as np
 
 from Resnet23.arrays import Features, read_features
 from Resnet23.errors import InputError, IntegrityError
-from Resnet23.extras import Explanations, Exports, read_explanations, read_exports
+from Resnet23.extras import Explanations, Exports, read_explanations, read_exports, read_model_card
 from Resnet23.files import printable, sha256_file
 from Resnet23.history import read_history
 from Resnet23.multilabel_predictions import MultilabelPredictions, read_multilabel_predictions
 from Resnet23.outputs import PYTORCH, Outputs
+from Resnet23.page.temperature import read_temperature
 from Resnet23.predictions import Predictions, read_predictions
 
 METRICS = {
@@ -52,8 +53,10 @@ class Results:
     validation: Predictions | MultilabelPredictions  # without rows when there is no validation split
     metrics: dict[str, Any]
     checkpoint_sha256: str
+    temperature: float | None  # by which the network's outputs were divided; None when they were not, or unknown
     exports: Exports | None
     explanations: Explanations | None
+    model_card: str | None  # Markdown
     run: dict[str, Any]  # run_id, experiment, store; empty when the training was not tracked
 
 
@@ -77,8 +80,10 @@ def read_results(outputs: Outputs = PYTORCH) -> Results:
         read(outputs.val_predictions),
         read_metrics(outputs.metrics, features.task),
         sha256_file(outputs.checkpoint),
+        read_temperature(outputs),
         read_exports(outputs),
         read_explanations(outputs),
+        read_model_card(outputs),
         _read_json(outputs.run) if outputs.run.exists() else {},
     )
     _check_classes(results)

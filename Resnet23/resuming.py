@@ -27,7 +27,8 @@ KEPT_STATES = 3  # of ResNet-23 about 200 MB each
 PACKAGE = Path(__file__).parent
 # Modules that never change a result, or act only through the parameters.
 FREE_MODULES = {
-    "__init__", "config", "errors", "files", "command", "environment", "interrupts", "machine", "revision", "watch",
+    "__init__", "__main__", "cli", "config", "errors", "files", "command", "environment", "interrupts", "machine",
+    "revision", "watch",
 }  # fmt: skip
 FREE_PACKAGE = "tracking"
 

@@ -2,6 +2,8 @@
 
 import csv
 import json
+import pickle
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +26,7 @@ from Resnet23.predictions import Predictions, write_predictions
 SIZE = 8  # pixels
 PER_CLASS = 4  # images of each class in each split
 EPOCHS = 3
+TEMPERATURE = 1.5
 NO_PAIRS = {key: {"count": 0, "pairs": []} for key in ("train-train", "test-test", "train-test")}
 
 
@@ -38,7 +41,7 @@ def write_results(
     _write_features(folder / FEATURES_DIR, classes, targets, val_indices, random, families)
     (folder / "models").mkdir()
     (folder / "reports").mkdir()
-    (folder / CHECKPOINT_FILE).write_bytes(b"weights")
+    write_checkpoint(folder / CHECKPOINT_FILE, TEMPERATURE)
     files = _files("test", classes, targets)
     predictions = Predictions(files, classes, targets, fake_probabilities(targets, len(classes)))
     write_predictions(folder / PREDICTIONS_FILE, predictions)
@@ -58,6 +61,13 @@ def write_results(
         labels=np.arange(6) % len(classes),
         kernels=random.normal(size=(5, 3, 3, 3)).astype(np.float32),
     )
+
+
+def write_checkpoint(path: Path, temperature: float | None) -> None:
+    """What a reader of the temperature sees of a PyTorch file: a zip archive with a pickle of plain values in it."""
+    decision = {"thresholds": None, "temperature": temperature}
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps({"format": "x", "decision": decision}, protocol=2))
 
 
 def fake_probabilities(targets: np.ndarray, count: int) -> np.ndarray:

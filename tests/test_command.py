@@ -1,5 +1,6 @@
 """How a module command ends: one line and the right exit code."""
 
+import os
 import subprocess
 import sys
 import textwrap
@@ -32,8 +33,8 @@ def test_every_kind_of_failure_has_its_exit_code_and_one_line(error, code):
     assert "\n" not in line
 
 
-def run(body: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a command whose `main` has this body, in a process of its own."""
+def run(body: str, *arguments: str, **streams: int) -> subprocess.CompletedProcess[str]:
+    """Run a command whose `main` has this body, in a process of its own; its output is kept, or goes to `streams`."""
     program = f"""
         import os, signal, warnings
         from Resnet23.command import DebugOption, run_command
@@ -44,7 +45,8 @@ def run(body: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         run_command(main)
     """
     command = [sys.executable, "-c", textwrap.dedent(program), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    streams = streams or {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    return subprocess.run(command, text=True, timeout=60, check=False, **streams)
 
 
 def test_success_prints_nothing_of_its_own():
@@ -87,3 +89,77 @@ def test_warnings_are_one_log_line():
     result = run("warnings.warn('careful')")
     assert result.returncode == 0
     assert result.stderr.startswith("UserWarning: careful")
+
+
+def test_a_misspelt_option_gets_a_suggestion_and_the_place_where_all_are_listed():
+    result = run("pass", "--debgu")
+    assert result.returncode == 2
+    assert "No such option: --debgu; did you mean --debug? (see `" in result.stderr
+
+
+def test_a_package_that_is_missing_is_named():
+    line, code = explain(ModuleNotFoundError("No module named 'typer'", name="typer"))
+    assert code == 2
+    assert "typer is not installed" in line
+
+
+SPEAKING = """
+            import time
+            from loguru import logger
+            from tqdm import tqdm
+            logger.info("a remark")
+            for _ in tqdm(range(3), disable=None, mininterval=0):
+                time.sleep(0.01)
+            warnings.warn("careful")
+            print("the answer")
+"""
+
+
+def in_terminal(*arguments: str) -> str:
+    """What a person sees when a command that says everything runs in a terminal."""
+    termios = pytest.importorskip("termios", reason="no terminals of this kind on Windows")
+    shown, terminal = os.openpty()
+    termios.tcsetwinsize(terminal, (24, 80))
+    try:
+        run(SPEAKING, *arguments, stdout=terminal, stderr=terminal)
+        os.close(terminal)
+        return read_all(shown)
+    finally:
+        os.close(shown)
+
+
+def read_all(descriptor: int) -> str:
+    """Everything up to the end, which a terminal that was closed reports as an error."""
+    content = b""
+    while True:
+        try:
+            content += os.read(descriptor, 1 << 16)
+        except OSError:
+            return content.decode()
+
+
+def test_a_terminal_gets_a_bar_and_a_pipe_plain_lines():
+    piped = run(SPEAKING)
+    assert piped.stdout == "the answer\n"
+    assert piped.stderr.startswith("a remark\nUserWarning: careful")
+    assert not {"\r", "\x1b", "%"} & set(piped.stderr)
+    seen = in_terminal()
+    assert "a remark" in seen
+    assert "3/3" in seen
+
+
+def test_quiet_leaves_warnings_and_what_was_asked_for():
+    piped = run(SPEAKING, "--quiet")
+    assert piped.stdout == "the answer\n"
+    assert piped.stderr.startswith("UserWarning: careful")
+    seen = in_terminal("--quiet")
+    assert seen.startswith("UserWarning: careful")
+    assert seen.endswith("the answer\r\n")
+    assert "\x1b" not in seen
+
+
+def test_errors_are_red_in_a_terminal_unless_no_color_is_set(monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert "\x1b[31merror:" in in_terminal("--nonsense")
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert in_terminal("--nonsense").startswith("error: No such option: --nonsense")

@@ -122,6 +122,22 @@ def test_explanations_follow_the_predictions_and_end_on_the_page(installed):
     assert 'python -m Resnet23.explain --count "3" &&' in recipe(installed, "explain", "PRESET=digits", "COUNT=3")
 
 
+def test_a_card_follows_the_predictions_and_ends_on_the_page(installed):
+    assert recipe(installed, "card").strip() == "dvc repro predict && python -m Resnet23.model_card && dvc repro plots"
+
+
+def test_the_app_serves_the_trained_model(installed):
+    assert recipe(installed, "serve").strip() == "dvc repro train && python -m Resnet23.serve"
+    assert "python -m Resnet23.serve --port 8080" in recipe(installed, "serve", "PRESET=digits", "PORT=8080")
+
+
+def test_a_new_project_may_lie_anywhere_and_runs_at_once(installed):
+    made, run = recipe(installed, "new", "DIR=../my flowers", "DATA=my photos").splitlines()
+    assert made == 'python -m Resnet23.new_project "../my flowers" --data "my photos"'
+    assert run == 'cd "../my flowers" && dvc repro && python -m Resnet23.summary'
+    assert f'cd "{Path.home()}/flowers"' in recipe(installed, "new", "DIR=~/flowers", "DATA=photos")
+
+
 @pytest.mark.parametrize("stage", ["train", "predict", "plots"])
 def test_the_keras_pipeline_runs_its_own_stages(stage, installed):
     pipeline = "pipelines/keras/dvc.yaml"

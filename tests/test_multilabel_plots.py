@@ -17,8 +17,9 @@ from Resnet23.figures.multilabel_findings import co_occurrence_finding, multilab
 from Resnet23.figures.multilabel_galleries import surest_mistakes
 from Resnet23.history import best_epoch
 from Resnet23.multilabel_predictions import MultilabelPredictions
+from Resnet23.page.captions import MULTILABEL_EXPLANATIONS
 from Resnet23.plots import draw_pictures, main
-from Resnet23.report import MULTILABEL_EXPLANATIONS, build_page
+from Resnet23.report import build_page
 from Resnet23.results import read_results
 
 NAMES = {

@@ -16,9 +16,9 @@ from Resnet23.errors import InputError, IntegrityError
 from Resnet23.figures.findings import accuracy_interval, confusion_finding, learning_finding
 from Resnet23.figures.galleries import most_confident_mistakes, plot_filters
 from Resnet23.history import best_epoch, read_history
+from Resnet23.page.captions import EXPLANATIONS
 from Resnet23.plots import draw_pictures, main, plot_learning_curve
 from Resnet23.predictions import Predictions
-from Resnet23.report import EXPLANATIONS
 from Resnet23.results import read_results
 
 NAMES = [

@@ -2,6 +2,7 @@
 
 import json
 from contextlib import chdir
+from dataclasses import replace
 from hashlib import sha256
 from html.parser import HTMLParser
 
@@ -16,14 +17,18 @@ from Resnet23.config import (
     EXPLAIN_PICTURE_DARK,
     EXPLAIN_RESULTS,
     EXPORT_RESULTS,
+    MODEL_CARD_FILE,
     Params,
 )
 from Resnet23.errors import InputError
 from Resnet23.figures.findings import gap_finding, headline, percent
 from Resnet23.figures.theme import Picture
 from Resnet23.images import encode_png
-from Resnet23.report import EXPLANATIONS, MULTILABEL_EXPLANATIONS, build_page
+from Resnet23.outputs import KERAS
+from Resnet23.page.captions import EXPLANATIONS, MULTILABEL_EXPLANATIONS
+from Resnet23.report import build_page
 from Resnet23.results import read_results
+from Resnet23.tracking.previous import RunHistory, TrackedRun
 
 VOID = {"meta", "link", "img", "source", "br", "hr", "input"}
 CLASSES = ["<b>bold</b>", '"quoted" & co', "plain"]
@@ -63,23 +68,26 @@ def source(project):
     return page_source()
 
 
-def page_source() -> str:
+def page_source(history: RunHistory | None = None) -> str:
     """The page about the results in the current directory, with tiny pictures for its figures."""
     results = read_results()
     names = MULTILABEL_EXPLANATIONS if results.features.task == "multilabel" else EXPLANATIONS
     light, dark = (encode_png(np.full((2, 2, 3), level, dtype=np.uint8)) for level in (255, 0))
     pictures = [Picture(name, f"The finding of <{name}>", light, dark) for name in names]
-    return build_page(results, Params(), pictures)
+    return build_page(results, Params(), pictures, history)
 
 
 def test_the_page_loads_nothing_from_outside(source):
     page = Page(source)
     assert page.open == []
-    assert not {"script", "link", "iframe", "object"} & {tag for tag, _ in page.elements}
+    assert not {"link", "iframe", "object", "base"} & {tag for tag, _ in page.elements}
+    assert not any("src" in script for script in page.all("script"))
     for _, attributes in page.elements:
         for name in ("src", "srcset", "href"):
             if name in attributes:
                 assert attributes[name].startswith(("data:image/", "#"))
+    (policy,) = [meta["content"] for meta in page.all("meta") if "http-equiv" in meta]
+    assert policy.startswith("default-src 'none'; img-src data:;")
     assert "url(" not in source
     assert "@import" not in source
     targets = {attributes.get("id") for _, attributes in page.elements}
@@ -143,6 +151,43 @@ def test_the_page_names_the_superclasses_where_there_are_some(source, project):
     assert page.text.count("<family 1>") == 3
     for name in ("top5_accuracy", "superclass_accuracy"):
         assert percent(metrics[name]) in page.text
+
+
+RUN = TrackedRun("2" * 32, "7", "a <run>", "2026-01-02 03:04", {"seed": "0"}, {"test_loss": 1.0}, {})
+
+
+def test_the_page_says_what_changed(source):
+    assert "Not tracked" in Page(source).text
+    page = Page(page_source(RunHistory(RUN, None, None)))
+    assert "This is the first run of the experiment a <test>" in page.text
+    before = TrackedRun("1" * 32, "7", "the <earlier>", "2026-01-01 00:00", {"seed": "1"}, {"test_loss": 1.25}, {})
+    page = Page(page_source(RunHistory(RUN, before, "https://dagshub.com/o/r/experiments")))
+    assert page.open == []
+    assert "Against the <earlier> of 2026-01-01 00:00 UTC" in page.text
+    assert "-0.250, better" in page.text
+    links = {link["href"] for link in page.all("a")}
+    assert {f"http://127.0.0.1:5000/#/experiments/7/runs/{'2' * 32}", "https://dagshub.com/o/r/experiments"} <= links
+
+
+def test_the_page_holds_the_model_card(source, project):
+    assert "#model-card" not in source
+    MODEL_CARD_FILE.parent.mkdir()
+    MODEL_CARD_FILE.write_text("# A <model> card\n", encoding="utf-8")
+    page = Page(page_source())
+    assert {"href": "#model-card"} in page.all("a")
+    assert "# A <model> card" in page.text
+    MODEL_CARD_FILE.write_bytes(b"\xff\xfe")
+    with pytest.raises(InputError, match=r"MODEL_CARD\.md: not UTF-8; save it as UTF-8 text, or remove the file"):
+        read_results()
+
+
+def test_the_page_of_another_pipeline_offers_no_command_that_it_lacks(source, monkeypatch):
+    assert "make explain adds what the network looked at" in Page(source).text
+    results = replace(read_results(), outputs=KERAS)
+    monkeypatch.setattr("test_report.read_results", lambda: results)
+    page = Page(page_source())
+    assert "in Keras on folder" in page.text
+    assert "explain" not in page.text
 
 
 def write_exports(task: str, **changes: object) -> None:

@@ -140,8 +140,16 @@ def plot_precision_recall(predictions: Answers, metrics: Mapping[str, Any], them
     return figure
 
 
-def plot_calibration(predictions: Predictions, validation: Predictions | None = None, theme: Theme = LIGHT) -> Figure:
-    """Accuracy against confidence, over a histogram of the confidence; below the diagonal is over-confident."""
+def plot_calibration(
+    predictions: Predictions,
+    validation: Predictions | None = None,
+    theme: Theme = LIGHT,
+    unscaled: Predictions | None = None,
+) -> Figure:
+    """Accuracy against confidence, over a histogram of the confidence; below the diagonal is over-confident.
+
+    `unscaled` are the predictions before temperature scaling.
+    """
     figure = Figure(figsize=(WIDTH, 5.4), layout="constrained")
     error = expected_calibration_error(predictions.labels, predictions.probabilities)
     title_figure(figure, calibration_finding(predictions, error))
@@ -149,7 +157,11 @@ def plot_calibration(predictions: Predictions, validation: Predictions | None = 
     reliability.plot([0, 1], [0, 1], color=theme.muted, linestyle=":", linewidth=1.5, label="perfectly calibrated")
     if validation is not None:
         _plot_reliability(reliability, validation, "validation", color=theme.lines[1], marker="s")
-    _plot_reliability(reliability, predictions, "test", color=theme.lines[0], marker="o")
+    if unscaled is not None:
+        before = expected_calibration_error(unscaled.labels, unscaled.probabilities)
+        label = f"test, before scaling (ECE {before:.3f})"
+        _plot_reliability(reliability, unscaled, label, color=theme.muted, marker="D")
+    _plot_reliability(reliability, predictions, f"test (ECE {error:.3f})", color=theme.lines[0], marker="o")
     reliability.set(ylabel="accuracy", xlim=(0, 1), ylim=(0, 1.02))
     reliability.legend(loc="upper left")
     bins = calibration_bins(predictions.labels, predictions.probabilities)

@@ -130,7 +130,7 @@ def range_test(training: Training, factor: float, steps: int) -> RangeTest:
     training.schedule = ExponentialLR(training.optimizer.optimizer, gamma=factor ** (1 / (steps - 1)))
     rates: list[float] = []
     losses: list[float] = []
-    for batch in tqdm(islice(_batches(training), steps), total=steps, unit="step", desc="range test"):
+    for batch in tqdm(islice(_batches(training), steps), total=steps, unit="step", desc="range test", disable=None):
         rate = max(training.schedule.get_last_lr())
         loss = training.train_batch(batch).item() / batch.total
         if not math.isfinite(loss):

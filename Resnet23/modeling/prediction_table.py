@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 from loguru import logger
+from tqdm import tqdm
 
 from Resnet23.errors import InputError
 from Resnet23.files import atomic_write, printable, write_json
@@ -43,7 +44,7 @@ def classify(classifier: Classifier, paths: Sequence[Path], output: Path | None,
     rows = []
     for prediction in predict_files(classifier, files):
         rows.append(row_of(prediction, classifier.classes, classifier.thresholds))
-        print(_line(rows[-1], _most_probable(prediction, classifier.classes, without=rows[-1].get("labels", ()))))
+        tqdm.write(_line(rows[-1], _most_probable(prediction, classifier.classes, without=rows[-1].get("labels", ()))))
     if output:
         _write_table(output, rows)
     failed = sum(bool(row["error"]) for row in rows)

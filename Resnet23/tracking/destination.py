@@ -72,6 +72,27 @@ def names_a_remote(environment: Mapping[str, str] = os.environ) -> bool:
     return any(environment.get(key) for key in ("MLFLOW_TRACKING_URI", "DAGSHUB_REPO_OWNER", "DAGSHUB_REPO_NAME"))
 
 
+def runs_page(environment: Mapping[str, str] = os.environ) -> str | None:
+    """The address at which people look at the runs of the remote, without user and password; None when none is named.
+
+    Of a repository on DagsHub its page of experiments. Nothing is asked of anybody, and a wrong address gives None:
+    `find_remote` is where it is explained.
+    """
+    uri = environment.get("MLFLOW_TRACKING_URI", "").rstrip("/")
+    owner, name = environment.get("DAGSHUB_REPO_OWNER"), environment.get("DAGSHUB_REPO_NAME")
+    if not uri and owner and name:
+        uri = f"{dagshub_host(environment)}/{quote(owner)}/{quote(name)}.mlflow"
+    try:
+        parts = _split_address(uri)
+    except InputError:
+        return None
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        return None
+    address = parts._replace(netloc=parts.netloc.rpartition("@")[2], query="", fragment="").geturl()
+    is_dagshub = address.startswith(dagshub_host(environment) + "/") and address.endswith(".mlflow")
+    return address.removesuffix(".mlflow") + "/experiments" if is_dagshub else address
+
+
 def connect(remote: Remote, timeout: int) -> "MlflowClient":
     """MLflow's client for a remote; `timeout` in seconds is for each request. For processes that do nothing else.
 

@@ -25,11 +25,12 @@ from Resnet23.config import CommonTrackingParams, flatten
 from Resnet23.environment import project_root
 from Resnet23.errors import InputError, Resnet23Error, Terminated
 from Resnet23.files import printable, write_json
-from Resnet23.tracking.destination import names_a_remote
+from Resnet23.tracking.destination import names_a_remote, runs_page
 from Resnet23.tracking.limits import MAX_DIGEST, MAX_ENTRIES, MAX_METRICS, MAX_NAME, MAX_VALUE, batches
 from Resnet23.tracking.logged_models import log_model_folder
 from Resnet23.tracking.model_folder import write_model_folder
 from Resnet23.tracking.ownership import OWNER, signature
+from Resnet23.tracking.previous import RunHistory, read_run_history
 from Resnet23.tracking.provenance import provenance
 from Resnet23.tracking.sender_process import SenderProcess
 from Resnet23.tracking.store import PARENT, STORE_FILE, experiment_id, find_run, open_store, store_uri
@@ -188,6 +189,17 @@ class Tracker:
             self._stopped = True
             _warn(error)
             return 0
+
+    def read_history(self) -> RunHistory | None:
+        """This run beside the one before it; None when nothing is tracked."""
+        if self._stopped:
+            return None
+        try:
+            return read_run_history(self._client, self.run_id, runs_page())
+        except Exception as error:
+            self._stopped = True
+            _warn(error)
+            return None
 
     @_harmless
     def log_dataset(self, name: str, digest: str, source: Path, profile: Mapping[str, Any]) -> None:

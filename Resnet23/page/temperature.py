@@ -1,0 +1,48 @@
+"""The temperature that a trained classifier divides its logits by, read from its file without the framework's help."""
+
+import json
+import pickletools
+import zipfile
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+from Resnet23.outputs import KERAS, Outputs
+
+KEY = "temperature"
+KERAS_DESCRIPTION = "classifier.json"  # in a .keras file, beside the network
+
+
+def read_temperature(outputs: Outputs) -> float | None:
+    """The temperature in a pipeline's checkpoint; None when none was fitted or the file does not say.
+
+    A page about results needs no PyTorch and no Keras, and reads a file from a stranger without running its code.
+    """
+    read = _from_keras if outputs is KERAS else _from_torch
+    return _read(outputs.checkpoint, read)
+
+
+def _read(path: Path, read: Callable[[zipfile.ZipFile], object]) -> float | None:
+    """What `read` finds in a zip archive, if it can be a temperature."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            value = read(archive)
+    except (OSError, zipfile.BadZipFile, KeyError, TypeError, ValueError):
+        return None
+    return value if isinstance(value, float) and value > 0 else None
+
+
+def _from_keras(archive: zipfile.ZipFile) -> object:
+    """Of a .keras file: the description that the training put beside the network."""
+    return json.loads(archive.read(KERAS_DESCRIPTION))["decision"][KEY]
+
+
+def _from_torch(archive: zipfile.ZipFile) -> object:
+    """Of a PyTorch file: the value after the key in the pickle, whose instructions are listed and not followed.
+
+    Both stand side by side because a checkpoint holds plain values; what remembers them (MEMOIZE, BINPUT) is skipped.
+    """
+    (name,) = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+    operations = pickletools.genops(archive.read(name))
+    values = (value for operation, value, _ in operations if "PUT" not in operation.name)
+    return next((value for key, value in pairwise(values) if key == KEY), None)
