@@ -1,5 +1,6 @@
 """What commands outside the pipeline left in reports/extras for the report page."""
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -11,6 +12,8 @@ from Resnet23.errors import InputError
 from Resnet23.figures.theme import Picture
 from Resnet23.files import printable
 from Resnet23.outputs import PYTORCH, Outputs
+
+FRONT_MATTER = re.compile(r"\A---\n.*?^---\n\s*", re.DOTALL | re.MULTILINE)  # YAML for machines, above the text
 
 Extra = TypeVar("Extra", bound=BaseModel)
 
@@ -100,10 +103,13 @@ def read_explanations(outputs: Outputs = PYTORCH) -> Explanations | None:
 
 
 def read_model_card(outputs: Outputs = PYTORCH) -> str | None:
-    """The text of the model card, None when there is none; raises InputError when it is not UTF-8."""
+    """The text of the model card without its front matter, None when there is none.
+
+    Raises InputError when it is not UTF-8.
+    """
     path = outputs.extras / MODEL_CARD_FILE.name
     try:
-        return path.read_text(encoding="utf-8")
+        return FRONT_MATTER.sub("", path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         return None
     except UnicodeDecodeError:

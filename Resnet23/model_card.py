@@ -9,17 +9,20 @@ It is Markdown with the front matter of Hugging Face, filled from the files of o
 from pathlib import Path
 from typing import Annotated
 
+import torch
 import typer
 from loguru import logger
 
 from Resnet23.command import DebugOption, run_command
-from Resnet23.config import CHECKPOINT_FILE, MODEL_CARD_FILE
+from Resnet23.config import CHECKPOINT_FILE, MODEL_CARD_FILE, PREDICTIONS_FILE
 from Resnet23.errors import InputError
 from Resnet23.files import atomic_write, printable, require_writable
-from Resnet23.model_cards.carbon import CURRENCY, INTENSITY, PRICE, Range, parse_range
+from Resnet23.model_cards.carbon import CORE_WATTS, CURRENCY, INTENSITY, PRICE, Range, parse_range
 from Resnet23.model_cards.card import Choices, build_card
 from Resnet23.model_cards.front_matter import import_hub
-from Resnet23.modeling.checkpoint import load_checkpoint
+from Resnet23.modeling.agreement import COMPARED, agrees
+from Resnet23.modeling.checkpoint import Checkpoint, load_checkpoint
+from Resnet23.modeling.inference import Classifier
 from Resnet23.results import Results, read_results
 
 LicenseOption = Annotated[
@@ -36,7 +39,8 @@ WattsOption = Annotated[
     typer.Option(
         "--watts",
         metavar="W or LOW:HIGH",
-        help="The power of the machine while it trained; left out: from its GPU, or 3.75:10.6 for each core.",
+        help="The power of the machine while it trained; left out: from its GPU, or "
+        f"{CORE_WATTS.low:g}:{CORE_WATTS.high:g} for each core that the system counts.",
     ),
 ]
 CarbonOption = Annotated[
@@ -81,7 +85,7 @@ def main(
     import_hub()
     require_writable(output.parent)
     checkpoint, results = load_checkpoint(CHECKPOINT_FILE), read_results()
-    _check(checkpoint.classes, checkpoint.task, results)
+    _check(checkpoint, results)
     card = build_card(results, checkpoint, choices)
     with atomic_write(output) as file:
         file.write(card)
@@ -100,12 +104,17 @@ def _printable_text(option: str, text: str | None) -> str | None:
     return text
 
 
-def _check(classes: list[str], task: str, results: Results) -> None:
-    """Raise InputError when the checkpoint is of another task or other classes than the results."""
-    if (task, classes) != (results.features.task, results.features.classes):
+def _check(checkpoint: Checkpoint, results: Results) -> None:
+    """Raise InputError when the checkpoint is of another task or other classes than the results, or not their model."""
+    if (checkpoint.task, checkpoint.classes) != (results.features.task, results.features.classes):
         raise InputError(
             f"{printable(CHECKPOINT_FILE)}: of another task or other classes than data/features; train again with "
             "`make train`"
+        )
+    if not agrees(Classifier(checkpoint, torch.device("cpu"), COMPARED), results.features.test, results.predictions):
+        raise InputError(
+            f"{printable(PREDICTIONS_FILE)}: found other probabilities than {printable(CHECKPOINT_FILE)} gives the "
+            "same images, expected those of this model; run `make predict`"
         )
 
 

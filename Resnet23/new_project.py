@@ -4,7 +4,8 @@ The project has the code, a git repository and a DVC project of its own; `dvc re
 """
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,7 +15,7 @@ import typer
 from Resnet23.command import DebugOption, PresetOption, SetOption, run_command
 from Resnet23.config import PARAMS_FILE, Params, load_params
 from Resnet23.errors import InputError
-from Resnet23.files import atomic_folder, printable
+from Resnet23.files import atomic_folder, printable, require_writable
 from Resnet23.newproject.capacity import measure_capacity
 from Resnet23.newproject.layout import find_layout
 from Resnet23.newproject.readme import render_readme, summary_lines
@@ -37,7 +38,7 @@ WRITER = "Resnet23.new_project; README.md gives the reasons. The file is yours t
 
 
 def check_places(folder: Path, images: Path) -> None:
-    """Raise InputError unless `folder` is new or empty, outside the repository, and apart from the images."""
+    """Raise InputError unless `folder` can be made or is empty, outside the repository, and apart from the images."""
     target, data, repository = folder.resolve(), images.resolve(), Path.cwd().resolve()
     name = printable(folder)
     if target == repository or repository in target.parents:
@@ -53,8 +54,23 @@ def check_places(folder: Path, images: Path) -> None:
         raise InputError(
             f"{name}: is inside the images' folder {printable(images)}, as if it were a class; name another"
         )
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise InputError(f"{name}: exists and is not empty; name a new folder, {EXAMPLE}")
+    with _naming(folder):
+        if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+            raise InputError(f"{name}: exists and is not empty; name a new folder, {EXAMPLE}")
+        parent = next(each for each in target.parents if each.exists())
+        if not parent.is_dir():
+            raise InputError(f"{name}: cannot be made, {printable(parent)} is no folder; name another, {EXAMPLE}")
+        require_writable(parent)
+
+
+@contextmanager
+def _naming(folder: Path) -> Iterator[None]:
+    """Raise what the system has against making `folder` as an InputError that names it."""
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"{printable(folder)}: cannot be made ({reason}); name another folder, {EXAMPLE}") from error
 
 
 def make_new_project(
@@ -74,7 +90,7 @@ def make_new_project(
     params = load_params(PARAMS_FILE, plan.preset, [*plan.assignments, *(assignments or ())])
     plan = apply_choices(plan, params, assignments or ())
     environment, origin = existing_environment(), _origin()
-    with atomic_folder(folder.resolve()) as made:
+    with _naming(folder), atomic_folder(folder.resolve()) as made:
         copy_files(made)
         add_images(layout, made)
         write_headed_params(made / PARAMS_FILE, params.model_dump(), WRITER)
@@ -130,12 +146,17 @@ def main(
     found, plan = make_new_project(folder, data, preset, assignments)
     print("\n".join(summary_lines(found, plan)))
     print(f"Made     {printable(folder)}: README.md says why each parameter is what it is")
-    enter = f"Next     cd {shlex.quote(printable(folder))} &&"
+    print(how_to_run(folder))
+
+
+def how_to_run(folder: Path) -> str:
+    """The lines on running the project: right before a first run, and when `make new` runs it straight after."""
+    enter = f"To run   cd {shlex.quote(printable(folder))} &&"
+    again = "         (again after a change of params.yaml; after new photos `make data` first)"
     if (folder / ENVIRONMENT).exists():
-        print(f"{enter} make repro")
-    else:
-        print(f"{enter} dvc repro")
-        print("         (in the environment that is active now; `make repro` first installs one for the project, 6 GB)")
+        return f"{enter} make repro\n{again}"
+    installing = "         (in the environment that is active now; `make` first installs one for the project, 6 GB)"
+    return f"{enter} dvc repro\n{installing}\n{again}"
 
 
 if __name__ == "__main__":

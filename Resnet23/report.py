@@ -19,6 +19,7 @@ from Resnet23.page.environment import describe_run, installed_versions
 from Resnet23.page.examples import choose_examples
 from Resnet23.page.oddities import find_oddities
 from Resnet23.page.summary import summarize, summarize_labels
+from Resnet23.places import without_ways
 from Resnet23.results import Results
 from Resnet23.revision import git_revision
 from Resnet23.tracking.previous import RunHistory
@@ -66,7 +67,7 @@ def build_page(
             examples=choose_examples(results),
             data=describe_data(results.features),
             oddities=find_oddities(results.features),
-            params=flatten(params.model_dump()),
+            params=without_ways(flatten(params.model_dump())),
             model=params.model.name,
             outputs=results.outputs,
             versions=installed_versions(results.outputs.packages),

@@ -27,6 +27,7 @@ LAYERS = {
         "keras_variant",
         "labels",
         "machine",
+        "places",
         "modeling.flips",
         "modeling.folding",
         "modeling.whitening",
@@ -214,7 +215,6 @@ LAYERS = {
     ],
     5: [
         "newproject.survey",
-        "model_cards.calibration",
         "model_cards.findings",
         "figures.sweeps",
         "studies.activity",
@@ -226,6 +226,7 @@ LAYERS = {
         "classifiers.training",
         "classifiers.validation",
         "figures.multilabel_galleries",
+        "modeling.agreement",
         "modeling.consistency",
         "exporting.comparison",
         "exporting.formats",

@@ -32,6 +32,8 @@ class Server(BaseHTTPRequestHandler):
         if "private" in self.path and "Authorization" not in self.headers:
             status = 401
         self.send_response(status)
+        if status == 302:
+            self.send_header("Location", "/private")
         self.end_headers()
 
     def log_message(self, *_: object) -> None:
@@ -242,6 +244,26 @@ def test_the_index_is_the_one_that_pip_is_configured_for_and_its_password_stays_
     assert network._index() == network.PYPI
     monkeypatch.setattr(network.shutil, "which", lambda name: None)
     assert network.check_npm_registry() is None
+
+
+def test_user_and_password_of_the_index_are_neither_sent_nor_told(server, monkeypatch):
+    address = "https://" + f"bob:{SECRET}@" + "127.0.0.1/simple"  # without a port, what follows a colon looks like one
+    monkeypatch.setattr(network, "answer_of", lambda command: f":env:.index-url='{address}'")
+    found = network.check_package_index()
+    assert found.found.startswith("https://127.0.0.1/simple/pip/ ")
+    assert not [word for word in ("bob", SECRET, "nonnumeric") if word in found.found + found.mend]
+    with pytest.raises(network.NO_ANSWER) as caught:
+        network.http_answer(address)
+    assert network.describe_failure(caught.value) == "not a valid web address"
+    private = server.replace("http://", "http://" + f"bob:{SECRET}@") + "/private"
+    monkeypatch.setattr(network, "answer_of", lambda command: f":env:.index-url='{private}'")
+    assert network.check_package_index().status == "ok"
+
+
+def test_secrets_are_not_handed_on_after_a_redirect(server):
+    shown = {"Authorization": f"Bearer {SECRET}"}
+    assert network.http_answer(f"{server}/private", shown) == 200
+    assert network.http_answer(f"{server}/302", shown) == 401
 
 
 # ----------------------------------------------------------------------------------------------------------------------

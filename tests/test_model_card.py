@@ -8,17 +8,27 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from fake_multilabel_results import write_multilabel_results
 from fake_results import write_results
+from loguru import logger
 from small_checkpoint import small_checkpoint
 from typer.testing import CliRunner
 
 from Resnet23 import model_card
+from Resnet23.arrays import read_features
 from Resnet23.command import explain
-from Resnet23.config import CHECKPOINT_FILE, EXPLAIN_RESULTS, EXPORT_RESULTS, MODEL_CARD_FILE, RUN_FILE
+from Resnet23.config import (
+    CHECKPOINT_FILE,
+    EXPLAIN_RESULTS,
+    EXPORT_RESULTS,
+    METRICS_FILE,
+    MODEL_CARD_FILE,
+    PREDICTIONS_FILE,
+    RUN_FILE,
+)
 from Resnet23.errors import InputError
 from Resnet23.files import sha256_file
-from Resnet23.model_cards.calibration import without_temperature
 from Resnet23.model_cards.carbon import (
     CORE_WATTS,
     INTENSITY,
@@ -30,15 +40,20 @@ from Resnet23.model_cards.carbon import (
     parse_range,
 )
 from Resnet23.model_cards.card import between, plain
-from Resnet23.model_cards.datasets import last_part
 from Resnet23.model_cards.findings import label_confusions, limits
 from Resnet23.model_cards.intervals import draw_counts, drawn, share
 from Resnet23.model_cards.licenses import weights_license
 from Resnet23.model_cards.measured import measure_classes
 from Resnet23.modeling.checkpoint import Decision, load_checkpoint, save_checkpoint
+from Resnet23.modeling.inference import Classifier
+from Resnet23.modeling.metrics import classification_metrics
+from Resnet23.modeling.multilabel_metrics import multilabel_metrics
+from Resnet23.modeling.superclass_metrics import superclass_metrics
 from Resnet23.multilabel_predictions import MultilabelPredictions
-from Resnet23.predictions import Predictions
-from Resnet23.results import read_results
+from Resnet23.page.calibration import describe_calibration
+from Resnet23.places import last_part
+from Resnet23.predictions import write_predictions
+from Resnet23.results import READ_PREDICTIONS, read_results
 
 CLASSES = ["cat", "a_dog*", "<b>bee|", "蜜蜂"]
 LABELS = ["cat", "a_dog*", "<b>bee", "蜜蜂"]  # no label holds a |
@@ -61,6 +76,27 @@ def write_run(folder: Path, is_multilabel: bool = False, **options) -> None:
     changed = {"classes": classes, "task": task, "decision": Decision(thresholds, 2.0), "params": PARAMS}
     save_checkpoint(folder / CHECKPOINT_FILE, replace(small_checkpoint(), **changed))
     (folder / RUN_FILE).unlink()
+    predict(folder)
+
+
+def predict(folder: Path) -> None:
+    """Replace the made-up answers to the test images, and their metrics, by those of the run's checkpoint."""
+    with chdir(folder):
+        features, classifier = read_features(), Classifier(load_checkpoint(CHECKPOINT_FILE), torch.device("cpu"), 16)
+        answers = READ_PREDICTIONS[features.task](PREDICTIONS_FILE)
+        found = classifier.probabilities(classifier.dataset(features.test.images, features.test.targets))
+        found, classes = found.astype(np.float64), answers.classes
+        metrics = json.loads(METRICS_FILE.read_text())
+        if features.task == "multilabel":
+            answers = replace(answers, probabilities=found, predicted=found >= np.array(classifier.thresholds))
+            metrics |= multilabel_metrics(answers.labels, found, classes, classifier.thresholds)
+        else:
+            answers = replace(answers, probabilities=found)
+            metrics |= classification_metrics(answers.labels, found, classes)
+            if features.superclasses:
+                metrics |= superclass_metrics(answers.labels, answers.predicted, classes, features.superclasses)
+        write_predictions(PREDICTIONS_FILE, answers)
+        METRICS_FILE.write_text(json.dumps(metrics))
 
 
 def write_card(folder: Path, *arguments: str) -> str:
@@ -248,10 +284,25 @@ def test_a_run_without_validation_has_no_temperature(tmp_path):
     write_run(tmp_path / "run", validation=False)
     path = tmp_path / "run" / CHECKPOINT_FILE
     save_checkpoint(path, replace(load_checkpoint(path), decision=Decision()))
+    predict(tmp_path / "run")
     card = write_card(tmp_path / "run")
     assert "No temperature was fitted" in card
     assert "validation (" not in card
     assert "There were no validation images" in card
+
+
+def test_the_calibration_is_that_of_the_report_page(classes_run, labels_run, card, labels_card):
+    for folder, text in ((classes_run, card), (labels_run, labels_card)):
+        with chdir(folder):
+            splits = describe_calibration(read_results())["splits"]
+        assert [split["name"] for split in splits] == ["validation", "test"]
+        for split in splits:
+            figures = [split[when][key] for key in ("ece", "loss") for when in ("before", "after")]
+            assert f"| {split['name']} | " + " | ".join(f"{figure:.4f}" for figure in figures) + " |" in text
+
+
+def test_nothing_is_asserted_of_the_images_of_others(card):
+    assert "- Whether it treats groups of people alike was not measured.\n" in card
 
 
 def test_leaks_and_few_images_are_limits(classes_run):
@@ -265,16 +316,6 @@ def test_leaks_and_few_images_are_limits(classes_run):
 
 # ----------------------------------------------------------------------------------------------------------------------
 # The parts
-
-
-def test_the_temperature_is_undone():
-    logits = np.random.default_rng(0).normal(size=(50, 4)) * 4
-    softmax = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
-    warm = np.exp(logits / 2.5) / np.exp(logits / 2.5).sum(axis=1, keepdims=True)
-    predictions = Predictions([], CLASSES, np.array([]), warm)
-    np.testing.assert_allclose(without_temperature(predictions, 2.5), softmax, atol=1e-9)
-    labels = MultilabelPredictions([], CLASSES, np.array([]), np.array([]), 1 / (1 + np.exp(-logits / 2.5)))
-    np.testing.assert_allclose(without_temperature(labels, 2.5), 1 / (1 + np.exp(-logits)), atol=1e-9)
 
 
 def test_the_bootstrap_agrees_with_the_normal_approximation():
@@ -305,11 +346,42 @@ def test_the_estimate_is_the_formula():
 
 def test_the_power_follows_the_recorded_machine():
     assert assume_watts({"cores": "4"}, {}).low == 4 * CORE_WATTS.low
-    assert assume_watts({"cores": "4", "gpu": "NVIDIA H100 80GB HBM3"}, {}).high == 700
-    assert assume_watts({"cores": "4", "gpu": "NVIDIA H100 PCIe"}, {}).high == 350
     assert assume_watts({"cores": "4", "gpu": "NVIDIA H100 80GB HBM3"}, {"device": "cpu"}).high == 4 * CORE_WATTS.high
-    assert "not in the list" in assume_watts({"gpu": "Some other GPU"}, {}).source
     assert assume_watts({}, {}) is None
+
+
+@pytest.mark.parametrize(
+    ("gpu", "watts"),
+    [
+        ("NVIDIA H100 80GB HBM3", 700), ("NVIDIA H100 PCIe", 350), ("NVIDIA H100 NVL", 400),
+        ("NVIDIA A100-SXM4-80GB", 400), ("NVIDIA A100 80GB PCIe", 300), ("Tesla V100-SXM2-16GB", 300),
+        ("Tesla V100-PCIE-32GB", 250), ("NVIDIA L4", 72), ("NVIDIA L40", 300), ("Tesla T4", 70),
+        ("NVIDIA GeForce RTX 4090", 450),
+    ],
+)  # fmt: skip
+def test_the_power_of_a_gpu_is_that_of_its_whole_name(gpu, watts):
+    found = assume_watts({"cores": "4", "gpu": gpu}, {})
+    assert (found.low, found.high) == (watts / 2, watts)
+
+
+@pytest.mark.parametrize(
+    "gpu",
+    [
+        "NVIDIA L40S", "NVIDIA T400", "NVIDIA GeForce RTX 4090 Laptop GPU", "NVIDIA GeForce RTX 4090 D",
+        "Quadro RTX 5000 with Max-Q Design", "NVIDIA A100-SXM4-40GB MIG 1g.5gb", "Some other GPU",
+    ],
+)  # fmt: skip
+def test_a_gpu_of_a_similar_name_is_not_known(gpu):
+    found = assume_watts({"gpu": gpu}, {})
+    assert (found.low, found.high) == (70, 700)
+    assert f"the power of one {gpu} is not in the list" in found.source
+
+
+def test_the_assumptions_tell_their_sources():
+    assert CORE_WATTS.low == 360 / 96 / 2  # two threads for each core
+    assert "with two threads for each core" in CORE_WATTS.source
+    assert "about 480 g/kWh, Ember, Global Electricity Review 2024" in INTENSITY.source
+    assert PRICE.source.endswith("EIA, Electric Power Annual 2023")
 
 
 def test_ranges_are_written_with_two_digits():
@@ -332,6 +404,14 @@ def test_licences_that_the_hub_does_not_know_are_the_users_own(name, identifier)
     assert weights_license(name).identifier == identifier
 
 
+def test_the_warning_about_a_licence_tells_only_what_is_known_here():
+    lines = []
+    handler = logger.add(lambda message: lines.append(message.record["message"]), level="WARNING")
+    weights_license("cc-by-nc-sa-2.5")
+    logger.remove(handler)
+    assert lines[0].startswith("--license: cc-by-nc-sa-2.5 is not among the identifiers known here, so ")
+
+
 @pytest.mark.parametrize("arguments", [["--license", " "], ["--data-license", ""], ["--price", "x"]])
 def test_bad_options_are_one_line_and_exit_code_2(classes_run, arguments):
     with pytest.raises(InputError) as caught:
@@ -346,3 +426,16 @@ def test_a_model_of_other_classes_is_refused(tmp_path):
     save_checkpoint(path, replace(load_checkpoint(path), classes=CLASSES[::-1]))
     with pytest.raises(InputError, match="of another task or other classes than data/features"):
         write_card(tmp_path / "run")
+
+
+@pytest.mark.parametrize("is_multilabel", [False, True])
+def test_predictions_of_another_model_are_refused(tmp_path, is_multilabel):
+    write_run(tmp_path / "run", is_multilabel)
+    path = tmp_path / "run" / CHECKPOINT_FILE
+    checkpoint = load_checkpoint(path)
+    turned = {name: -values for name, values in checkpoint.state_dict.items() if name.startswith("classifier.")}
+    save_checkpoint(path, replace(checkpoint, state_dict=checkpoint.state_dict | turned))
+    with pytest.raises(InputError, match=r"^reports/predictions\.csv: found other .*; run `make predict`$"):
+        write_card(tmp_path / "run")
+    predict(tmp_path / "run")
+    assert write_card(tmp_path / "run")

@@ -1,5 +1,6 @@
 """A project of one's own for a folder of images: what is found there, what is chosen, what is made."""
 
+import errno
 import json
 import os
 import re
@@ -17,7 +18,7 @@ from small_project import REPOSITORY
 from Resnet23 import new_project
 from Resnet23.config import load_params, read_yaml
 from Resnet23.errors import InputError, Terminated
-from Resnet23.new_project import check_places, make_new_project
+from Resnet23.new_project import check_places, how_to_run, make_new_project
 from Resnet23.newproject import skeleton
 from Resnet23.newproject.capacity import Capacity, measure_capacity
 from Resnet23.newproject.layout import Layout, find_layout, link_images
@@ -321,6 +322,39 @@ def test_wrong_places_are_refused(tmp_path, here):
     with pytest.raises(InputError, match="holds this repository"):
         check_places(tmp_path / "new", Path())
     check_places(tmp_path / "new", images)
+    assert not (tmp_path / "new").exists()
+
+
+def test_places_where_no_folder_can_be_made_are_named(tmp_path, here):
+    images = photos(tmp_path / "photos")
+    (tmp_path / "file").touch()
+    refused = {tmp_path / "file" / "x": "file is no folder", tmp_path / ("x" * 300): "cannot be made"}
+    if sys.platform == "linux":
+        refused[Path("/proc/x/y")] = "cannot be made|no access"
+    for folder, message in refused.items():
+        with pytest.raises(InputError, match=f"^{re.escape(str(folder))}: |^/proc: ") as refusal:
+            check_places(folder, images)
+        assert re.search(message, str(refusal.value))
+
+
+def test_what_the_system_says_while_the_folder_is_made_names_it(tmp_path, here, monkeypatch):
+    def refuse(*_: object) -> None:
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+
+    monkeypatch.setattr(new_project, "copy_files", refuse)
+    with pytest.raises(InputError, match=r"bees: cannot be made \(No such file or directory\); name another"):
+        make_new_project(tmp_path / "bees", photos(tmp_path / "photos"))
+
+
+@pytest.mark.parametrize(("environment", "command"), [(True, "make repro"), (False, "dvc repro")])
+def test_the_lines_on_running_it_are_right_before_a_run_and_in_one(environment, command, tmp_path):
+    folder = tmp_path / "my bees"
+    folder.mkdir()
+    if environment:
+        (folder / skeleton.ENVIRONMENT).symlink_to(tmp_path)
+    said = how_to_run(folder)
+    assert said.startswith(f"To run   cd '{folder}' && {command}\n")
+    assert said.endswith("(again after a change of params.yaml; after new photos `make data` first)")
 
 
 def test_an_interrupted_call_leaves_nothing(tmp_path, here, monkeypatch):
@@ -385,6 +419,42 @@ def test_its_links_lead_to_the_photos_and_its_texts_to_nothing_that_is_not_there
                 assert (file.parent / target).exists(), f"{file} links to {target}"
     for name in re.findall(r"PRESET=([a-z-]+)", (made / "README.md").read_text(encoding="utf-8")):
         assert (made / "presets" / f"{name}.yaml").is_file()
+
+
+def test_it_speaks_of_documents_that_are_not_there_as_those_of_another_repository(made):
+    files = [made / "README.md", made / "Makefile", made / "params.yaml", *made.glob("[a-z]*/**/README.md")]
+    for file in files:
+        text = " ".join(file.read_text(encoding="utf-8").split()).replace("That repository's `docs/`", "")
+        assert not re.findall(r"docs/(?!\S+\.md of Resnet23)", text), file
+
+
+def test_files_that_git_does_not_know_stay_where_they_are(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in skeleton.COPIED_FOLDERS:
+        Path(name).mkdir()
+        Path(name, "known.yaml").touch()
+    for name in (*skeleton.COPIED_FILES, *(f"{each}/README.md" for each in skeleton.DESCRIBED_FOLDERS)):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        Path(name).touch()
+    skeleton.copy_files(tmp_path / "without git")
+    git(tmp_path, "init", "--quiet")
+    skeleton.copy_files(tmp_path / "in a repository that knows none")
+    git(tmp_path, "add", *skeleton.COPIED_FOLDERS)
+    for name in ("presets/mine.yaml", "Resnet23/own/server.pem"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).touch()
+    Path("pipelines/known.yaml").unlink()
+    said: list[str] = []
+    monkeypatch.setattr(skeleton.logger, "warning", said.append)
+    skeleton.copy_files(tmp_path / "with git")
+    assert said == ["Resnet23/own/server.pem and 1 more: not copied, because nobody has added it to git"]
+    copied = {
+        folder.name: sorted(path.as_posix()[len(folder.as_posix()) + 1 :] for path in folder.glob("[Rp]*/*"))
+        for folder in map(tmp_path.joinpath, ("without git", "in a repository that knows none", "with git"))
+    }
+    everything = [f"{name}/known.yaml" for name in skeleton.COPIED_FOLDERS]
+    assert copied["with git"] == ["Resnet23/known.yaml", "presets/known.yaml"]
+    assert copied["without git"] == copied["in a repository that knows none"] == everything
 
 
 @pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")

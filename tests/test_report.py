@@ -19,6 +19,7 @@ from Resnet23.config import (
     EXPORT_RESULTS,
     MODEL_CARD_FILE,
     Params,
+    flatten,
 )
 from Resnet23.errors import InputError
 from Resnet23.figures.findings import gap_finding, headline, percent
@@ -68,13 +69,13 @@ def source(project):
     return page_source()
 
 
-def page_source(history: RunHistory | None = None) -> str:
+def page_source(history: RunHistory | None = None, params: Params | None = None) -> str:
     """The page about the results in the current directory, with tiny pictures for its figures."""
     results = read_results()
     names = MULTILABEL_EXPLANATIONS if results.features.task == "multilabel" else EXPLANATIONS
     light, dark = (encode_png(np.full((2, 2, 3), level, dtype=np.uint8)) for level in (255, 0))
     pictures = [Picture(name, f"The finding of <{name}>", light, dark) for name in names]
-    return build_page(results, Params(), pictures, history)
+    return build_page(results, params or Params(), pictures, history)
 
 
 def test_the_page_loads_nothing_from_outside(source):
@@ -136,6 +137,7 @@ def test_without_validation_and_tracking(project):
     (project / "reports/run.json").unlink()
     page = Page(page_source())
     assert "not tracked" in page.text
+    assert "Not tracked: without the experiment tracker" in page.text
     assert "validation" not in page.rows
 
 
@@ -157,7 +159,8 @@ RUN = TrackedRun("2" * 32, "7", "a <run>", "2026-01-02 03:04", {"seed": "0"}, {"
 
 
 def test_the_page_says_what_changed(source):
-    assert "Not tracked" in Page(source).text
+    text = Page(source).text
+    assert "The store of the runs was not read when this page was drawn" in text and "Not tracked" not in text
     page = Page(page_source(RunHistory(RUN, None, None)))
     assert "This is the first run of the experiment a <test>" in page.text
     before = TrackedRun("1" * 32, "7", "the <earlier>", "2026-01-01 00:00", {"seed": "1"}, {"test_loss": 1.25}, {})
@@ -167,13 +170,28 @@ def test_the_page_says_what_changed(source):
     assert "-0.250, better" in page.text
     links = {link["href"] for link in page.all("a")}
     assert {f"http://127.0.0.1:5000/#/experiments/7/runs/{'2' * 32}", "https://dagshub.com/o/r/experiments"} <= links
+    assert f"this one has the tag local_run_id {'2' * 32} there" in page.text
+
+
+def test_the_page_does_not_tell_the_way_to_images_and_weights(project):
+    write_results(project, CLASSES)
+    way = "https://" + "me:word@" + "example.org/private-folder/"
+    values = {"data": {"source": f"{way}flowers.zip?token=1"}, "model": {"pretrained": f"{way}weights.pth"}}
+    before = replace(RUN, params={"data.source": f"{way}old.zip", "model.pretrained": f"{way}weights.pth?token=2"})
+    now = replace(RUN, params=flatten(values))
+    source = page_source(RunHistory(now, before, None), Params.model_validate(values))
+    assert not [secret for secret in ("me:word", "example.org", "private-folder", "token=") if secret in source]
+    assert source.count("flowers.zip") == 2  # among the parameters and in what changed
+    assert "old.zip" in source and "the same name at another address" in source
 
 
 def test_the_page_holds_the_model_card(source, project):
     assert "#model-card" not in source
     MODEL_CARD_FILE.parent.mkdir()
-    MODEL_CARD_FILE.write_text("# A <model> card\n", encoding="utf-8")
+    MODEL_CARD_FILE.write_text("---\nlicense: mit\n---\n\n# A <model> card\n\n---\n\nThe end\n", encoding="utf-8")
     page = Page(page_source())
+    assert "license: mit" not in page.text
+    assert "# A <model> card\n\n---\n\nThe end" in page.text
     assert {"href": "#model-card"} in page.all("a")
     assert "# A <model> card" in page.text
     MODEL_CARD_FILE.write_bytes(b"\xff\xfe")

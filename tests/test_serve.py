@@ -219,6 +219,15 @@ def test_the_table_and_its_file(answerer, photos, tmp_path):
     assert summarize(rows).startswith("6 files, 1 could not be read")
 
 
+def test_a_file_name_is_no_formula_in_a_spreadsheet(tmp_path):
+    names = ["=HYPERLINK(1).png", "+1.png", "-1.png", "@SUM(1).png", "\t=1.png", "a=1.png"]
+    rows = [{"file": name, "confidence": -0.5, "top5": {"-": 1.0}} for name in names]
+    with open(write_csv(rows, tmp_path), encoding="utf-8", newline="") as file:
+        read = list(csv.DictReader(file))
+    assert [row["file"] for row in read] == [*(f"'{name}" for name in names[:5]), "a=1.png"]
+    assert (read[0]["confidence"], read[0]["top5"]) == ("-0.5", '{"-": 1.0}')
+
+
 def test_the_accuracy_is_shown_only_of_the_model_it_was_measured_of(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     write_results(tmp_path, CLASSES)

@@ -7,8 +7,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from Resnet23.errors import InputError, IntegrityError
+from Resnet23.places import public_form
 from Resnet23.sources import download as module
-from Resnet23.sources.download import download, public_form
+from Resnet23.sources.download import download
 
 CONTENT = bytes(range(256)) * 4000  # 1 MB
 MD5 = hashlib.md5(CONTENT).hexdigest()

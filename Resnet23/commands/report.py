@@ -11,21 +11,13 @@ from loguru import logger
 from Resnet23.command import DebugOption, run_command
 from Resnet23.errors import Resnet23Error
 from Resnet23.files import printable
-from Resnet23.outputs import KERAS, PYTORCH, Outputs
+from Resnet23.outputs import KERAS, PYTORCH
 from Resnet23.summary import summarize
 
 OpenOption = Annotated[
-    bool, typer.Option("--open", help="Open the page in the browser, drawn anew when it is missing or out of date.")
+    bool, typer.Option("--open", help="Open the page in the browser; it is drawn first when it is missing.")
 ]
 KerasOption = Annotated[bool, typer.Option("--keras", help="The report of the Keras pipeline.")]
-
-
-def is_up_to_date(outputs: Outputs) -> bool:
-    """Whether the page is there and no older than the predictions that it shows."""
-    page, predictions = outputs.page, outputs.predictions
-    if not page.exists():
-        return False
-    return not predictions.exists() or page.stat().st_mtime >= predictions.stat().st_mtime
 
 
 def open_page(page: Path) -> None:
@@ -39,12 +31,11 @@ def main(open_it: OpenOption = False, keras: KerasOption = False, debug: DebugOp
     """Print what the project reached and where its report page is; with --open show the page."""
     outputs = KERAS if keras else PYTORCH
     print(summarize(Path(), outputs))
-    if not is_up_to_date(outputs):
-        state = "is older than the predictions" if outputs.page.exists() else "is not drawn yet"
+    if not outputs.page.exists():
         if not open_it:
-            print(f"The page {state}; `{outputs.command('plots')}`, or --open, draws it.")
+            print(f"The page is not drawn yet; `{outputs.command('plots')}`, or --open, draws it.")
             return
-        logger.info(f"{printable(outputs.page)} {state}: drawing it")
+        logger.info(f"{printable(outputs.page)} is not drawn yet: drawing it")
         import_module(outputs.plots_module).main()
     if open_it:
         open_page(outputs.page)

@@ -15,10 +15,10 @@ import psutil
 
 from Resnet23.config import PARAMS_FILE, PROCESSED_DIR, RAW_DIR, DataParams, load_params, read_yaml
 from Resnet23.doctoring.findings import Finding, ok, problem, warning
-from Resnet23.doctoring.network import public_form
 from Resnet23.doctoring.programs import answer_of
 from Resnet23.errors import InputError, name_some
 from Resnet23.files import printable
+from Resnet23.places import public_form
 from Resnet23.revision import git_revision
 
 PIPELINE_FILE = Path("dvc.yaml")

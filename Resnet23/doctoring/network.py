@@ -5,10 +5,10 @@ import shutil
 import sys
 import urllib.error
 import urllib.request
-from urllib.parse import urlsplit, urlunsplit
 
 from Resnet23.doctoring.findings import Finding, ok, warning
 from Resnet23.doctoring.programs import answer_of
+from Resnet23.places import public_form
 
 SECONDS = 3.0
 PYPI = "https://pypi.org/simple"
@@ -18,8 +18,13 @@ NO_ANSWER = (OSError, http.client.HTTPException)
 
 
 def http_answer(url: str, headers: dict[str, str] | None = None) -> int:
-    """The status that a server answers with, whatever it is. Raises one of NO_ANSWER when none comes."""
-    request = urllib.request.Request(url, headers=headers or {})
+    """The status that a server answers with, whatever it is. Raises one of NO_ANSWER when none comes.
+
+    `headers` may hold secrets: they stay with this server when it sends the question on to another.
+    """
+    request = urllib.request.Request(url)
+    for name, value in (headers or {}).items():
+        request.add_unredirected_header(name, value)
     try:
         with urllib.request.urlopen(request, timeout=SECONDS) as response:
             return response.status
@@ -27,14 +32,10 @@ def http_answer(url: str, headers: dict[str, str] | None = None) -> int:
         return error.code
 
 
-def public_form(url: str) -> str:
-    """A web address without user, password and query, which may hold secrets."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-
 def describe_failure(error: Exception) -> str:
-    """Why no answer came, in a few words."""
+    """Why no answer came, in a few words, none of which is a part of the address."""
+    if isinstance(error, http.client.InvalidURL):  # its text quotes what stands around the port
+        return "not a valid web address"
     reason = getattr(error, "reason", None) or error
     return getattr(reason, "strerror", None) or str(reason) or type(reason).__name__
 
@@ -59,18 +60,20 @@ def check_public_host() -> Finding:
 
 
 def _reach(url: str, consequence: str) -> Finding:
+    """Ask without user and password, which urllib would take for a part of the host's name."""
+    shown = public_form(url)
     try:
-        status = http_answer(url)
+        status = http_answer(shown)
     except NO_ANSWER as error:
         return warning(
-            f"{public_form(url)} does not answer within {SECONDS:g} s ({describe_failure(error)}): {consequence}",
+            f"{shown} does not answer within {SECONDS:g} s ({describe_failure(error)}): {consequence}",
             "if you need it, look at the network and at HTTPS_PROXY",
         )
+    if status == 401 and shown != url:
+        return ok(f"{shown} answers and wants user and password, which are set and were not tried")
     if status >= 400:
-        return warning(
-            f"{public_form(url)} answers with HTTP {status}: {consequence}", "look at the proxy, or try later"
-        )
-    return ok(f"{public_form(url)} answers")
+        return warning(f"{shown} answers with HTTP {status}: {consequence}", "look at the proxy, or try later")
+    return ok(f"{shown} answers")
 
 
 def _index() -> str:

@@ -61,22 +61,30 @@ class Footprint:
 
 PUE = Range(1.0, 1.56, "1: a machine outside any data centre; 1.56: mean of the Uptime Institute's survey of 2024")
 INTENSITY = Range(
-    30, 713, "Norway and India in 2023, Ember's yearly electricity data of 2024; the world's mean was 481 g/kWh"
+    30,
+    713,
+    "Norway and India in 2023, Ember's yearly electricity data; the world's mean of 2023 was about 480 g/kWh, "
+    "Ember, Global Electricity Review 2024",
 )
 PRICE = Range(
-    0.08, 0.39, "means of North Dakota and Hawaii over all customers in 2023, EIA, Electric Power Annual of 2024"
+    0.08, 0.39, "means of North Dakota and Hawaii over all customers in 2023, EIA, Electric Power Annual 2023"
 )
 CURRENCY = "USD"
+# For each logical core: that is what the system counts, a thread of a physical core or all of it.
 CORE_WATTS = Range(
-    3.75,
+    1.875,
     10.6,
-    "from 3.75 W for each core (AMD EPYC 9654: 360 W, 96 cores) to 10.6 W (AMD Ryzen 9 7950X: 170 W, 16 cores), "
-    "thermal design power as AMD published it in 2022; of memory, disks and power supply nothing is counted",
+    "for each core that the system counts from 1.875 W (AMD EPYC 9654: 360 W, 96 cores, with two threads for each "
+    "core) to 10.6 W (AMD Ryzen 9 7950X: 170 W, 16 cores, one thread for each core), thermal design power as AMD "
+    "published it in 2022; of memory, disks and power supply nothing is counted",
 )
-# The largest power of a board in watts, from NVIDIA's data sheets. The first name that a GPU's name holds counts.
+# The largest power of a board in watts, from NVIDIA's data sheets, by the name that PyTorch gives without the maker.
+# Only whole names count: an L40 is no L4, and a GPU of a laptop takes less than the board that it is named after.
 GPU_WATTS = {
-    "H200": 700, "H100 PCIe": 350, "H100": 700, "A100-PCIE": 250, "A100": 400, "V100": 300, "L40S": 350, "L4": 72,
-    "T4": 70, "RTX 4090": 450, "RTX 3090": 350,
+    "H100 80GB HBM3": 700, "H100 PCIe": 350, "H100 NVL": 400,
+    "A100-SXM4-40GB": 400, "A100-SXM4-80GB": 400, "A100 80GB PCIe": 300,
+    "V100-SXM2-16GB": 300, "V100-SXM2-32GB": 300, "V100-PCIE-16GB": 250, "V100-PCIE-32GB": 250,
+    "L4": 72, "L40": 300, "T4": 70, "GeForce RTX 4090": 450,
 }  # fmt: skip
 UNKNOWN_GPU = (70, 700)  # a T4 and an H100
 IDLE_SHARE = 0.5  # of its largest power, for the low end of a GPU's range
@@ -99,7 +107,7 @@ def assume_watts(machine: Mapping[str, str], params: Mapping[str, object]) -> Ra
     """The power of the recorded machine, from its GPU or else its number of cores; None when neither is recorded."""
     gpu, cores = machine.get("gpu"), machine.get("cores", "")
     if gpu and params.get("device") != "cpu":
-        known = next((watts for name, watts in GPU_WATTS.items() if name in gpu), None)
+        known = GPU_WATTS.get(gpu.removeprefix("NVIDIA ").removeprefix("Tesla "))
         low, high = UNKNOWN_GPU if known is None else (IDLE_SHARE * known, known)
         source = (
             f"from a T4 to an H100, as the power of one {gpu} is not in the list"

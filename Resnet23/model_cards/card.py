@@ -11,7 +11,6 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from Resnet23.config import CHECKPOINT_FILE
 from Resnet23.figures.findings import counted, headline, percent
 from Resnet23.figures.multilabel_findings import multilabel_headline
-from Resnet23.model_cards.calibration import CalibrationRow, compare_calibration
 from Resnet23.model_cards.carbon import CURRENCY, INTENSITY, PRICE, Range, assume_watts, estimate
 from Resnet23.model_cards.datasets import describe_data
 from Resnet23.model_cards.facts import (
@@ -28,6 +27,7 @@ from Resnet23.model_cards.front_matter import with_front_matter
 from Resnet23.model_cards.licenses import code_license, weights_license
 from Resnet23.model_cards.measured import measure_classes, measure_splits, splits_of
 from Resnet23.modeling.checkpoint import Checkpoint
+from Resnet23.page.calibration import describe_calibration
 from Resnet23.results import Results
 
 TEMPLATE = "model_card.md"
@@ -86,7 +86,7 @@ def _measured(results: Results, checkpoint: Checkpoint) -> dict[str, Any]:
         "weakest": weakest_classes(rows, is_multilabel),
         "confusions": confusions(results),
         "limits": limits(results, rows, checkpoint.params),
-        "calibration": _calibration(results, checkpoint),
+        "calibration": describe_calibration(results),
     }
 
 
@@ -120,16 +120,6 @@ def _data(results: Results) -> dict[str, Any]:
         "superclasses": sorted(set(results.features.superclasses.values())),
         "first_classes": info["classes"][:NAMED_CLASSES],
     }
-
-
-def _calibration(results: Results, checkpoint: Checkpoint) -> list[CalibrationRow]:
-    """The validation and the test split, with and without the temperature; nothing where there is none."""
-    temperature = checkpoint.decision.temperature
-    if temperature is None:
-        return []
-    splits = {"validation": results.validation, "test": results.predictions}
-    rows = [compare_calibration(name, predictions, temperature) for name, predictions in splits.items()]
-    return [row for row in rows if row]
 
 
 def _environment() -> Environment:

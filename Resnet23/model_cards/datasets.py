@@ -2,9 +2,9 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 from typing import Any
-from urllib.parse import urlsplit
+
+from Resnet23.places import last_part
 
 KRIZHEVSKY = (
     "Alex Krizhevsky, Learning Multiple Layers of Features from Tiny Images, technical report, University of Toronto, "
@@ -86,12 +86,6 @@ def describe_data(dataset: str, params: Mapping[str, Any], license_text: str | N
     """
     known = PUBLISHED.get(dataset) or DataSet(_own_name(params), "own-images", UNKNOWN)
     return known if license_text is None else DataSet(**{**vars(known), "license": license_text})
-
-
-def last_part(place: str) -> str:
-    """The name at the end of a path or URL, without what may stand around it and is secret: folders, user, token."""
-    path = urlsplit(place).path if "://" in place else place
-    return PurePosixPath(path.replace("\\", "/")).name
 
 
 def _own_name(params: Mapping[str, Any]) -> str:

@@ -13,9 +13,9 @@ import numpy as np
 from Resnet23.config import flatten
 from Resnet23.environment import project_root
 from Resnet23.history import best_epoch, has_validation
-from Resnet23.model_cards.datasets import last_part
 from Resnet23.modeling.checkpoint import Checkpoint
 from Resnet23.outputs import PYTORCH
+from Resnet23.places import PLACES, last_part
 from Resnet23.results import Results
 from Resnet23.tracking.store import STORE_FILE, find_run, store_client
 
@@ -30,7 +30,6 @@ NOT_THE_RECIPE = (
     "train.device", "train.channels_last", "train.compile", "train.deterministic", "train.num_workers",
     "train.pin_memory", "train.checkpoint_minutes", "train.checkpoint_steps",
 )  # fmt: skip
-PLACES = ("data.source", "model.pretrained")  # the way there is nobody else's business
 MACHINE, VERSION = "machine.", "version."  # how the tracker's tags begin
 
 

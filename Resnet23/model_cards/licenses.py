@@ -11,7 +11,8 @@ from Resnet23.errors import InputError
 
 PACKAGE = "Resnet23"
 UNDECIDED = "as you decide"
-# Identifiers of the hub (https://huggingface.co/docs/hub/repositories-licenses); any other is written as `other`.
+# The hub's identifiers that are known here, of https://huggingface.co/docs/hub/repositories-licenses; any other is
+# written as `other`.
 KNOWN = (
     "afl-3.0", "agpl-3.0", "apache-2.0", "artistic-2.0", "bsd", "bsd-2-clause", "bsd-3-clause", "bsd-3-clause-clear",
     "bsl-1.0", "cc", "cc0-1.0", "cc-by-2.0", "cc-by-2.5", "cc-by-3.0", "cc-by-4.0", "cc-by-nc-2.0", "cc-by-nc-3.0",
@@ -25,7 +26,7 @@ KNOWN = (
 
 @dataclass(frozen=True)
 class License:
-    """The licence of the weights; `identifier` is the hub's, `name` what a licence is called that the hub lacks."""
+    """The licence of the weights; `identifier` is the hub's, `name` what one is called that is not in KNOWN."""
 
     identifier: str
     name: str | None
@@ -47,7 +48,7 @@ def weights_license(name: str | None) -> License:
     nearest = difflib.get_close_matches(identifier, KNOWN, n=1)
     hint = f"; did you mean {nearest[0]}?" if nearest else ""
     logger.warning(
-        f"--license {name}: Hugging Face has no such identifier, so it is written as a licence of your own{hint}"
+        f"--license: {name} is not among the identifiers known here, so it is written as a licence of your own{hint}"
     )
     return License("other", re.sub(r"[^a-z0-9.]+", "-", identifier).strip("-") or "own", name.strip())
 

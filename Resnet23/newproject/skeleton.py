@@ -5,7 +5,10 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
+
+from loguru import logger
 
 from Resnet23.errors import InputError
 from Resnet23.files import printable
@@ -64,9 +67,18 @@ def check_repository() -> None:
 
 
 def copy_files(folder: Path) -> None:
-    """Copy code and settings to `folder`, with their times, by which make tells whether to install anything anew."""
+    """Copy code and settings to `folder`, with their times, by which make tells whether to install anything anew.
+
+    Of folders only what git knows, where it answers: a file that nobody has added may be private, and is committed.
+    """
+    known = files_in_git()
+
+    def left_out(source: str, names: list[str]) -> set[str]:
+        unknown = {name for name in names if known and Path(source, name) not in known}
+        return NOT_COPIED(source, names) | unknown
+
     for name in COPIED_FOLDERS:
-        shutil.copytree(name, folder / name, ignore=NOT_COPIED)
+        shutil.copytree(name, folder / name, ignore=left_out)
     for name in COPIED_FILES:
         shutil.copy2(name, folder / name)
     write_text(folder / "Makefile", trim_makefile(Path("Makefile").read_text(encoding="utf-8")))
@@ -75,6 +87,20 @@ def copy_files(folder: Path) -> None:
         write_text(folder / name / "README.md", DOCS_LINK.sub(r"\1 of Resnet23", text))
     write_text(folder / "notebooks" / "README.md", NOTEBOOKS_README)
     write_text(folder / "tests" / "README.md", TESTS_README)
+
+
+def files_in_git() -> Collection[Path]:
+    """The files of COPIED_FOLDERS that git knows, and their folders; none outside git. Others get a line in the log."""
+    listing = ("git", "ls-files", "-z")
+    try:
+        known = _run(Path(), *listing, "--", *COPIED_FOLDERS).split("\0")[:-1]
+        others = _run(Path(), *listing, "--others", "--exclude-standard", "--", *COPIED_FOLDERS).split("\0")[:-1]
+    except InputError:  # no repository, or no git
+        return ()
+    if known and others:
+        more = f" and {len(others) - 1:,} more" if others[1:] else ""
+        logger.warning(f"{others[0]}{more}: not copied, because nobody has added it to git")
+    return {path for name in known for path in (Path(name), *Path(name).parents)}
 
 
 def trim_makefile(text: str) -> str:
@@ -140,15 +166,18 @@ def _has_identity(folder: Path) -> bool:
     return True
 
 
-def _run(folder: Path, *command: str) -> None:
-    """Run a program in `folder`; raises InputError with what it says when it fails or is not there."""
+def _run(folder: Path, *command: str) -> str:
+    """What a program prints in `folder`; raises InputError with what it says when it fails or is not there."""
     environment = {name: value for name, value in os.environ.items() if name not in GIT_PLACES}
     environment["DVC_NO_ANALYTICS"] = "1"
     program = printable(Path(command[0]).name)
     try:
-        subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=True)
+        result = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, encoding="utf-8", errors="replace", check=True
+        )
     except FileNotFoundError:
         raise InputError(f"{program}: not installed; a project of its own needs git") from None
     except subprocess.CalledProcessError as error:
         said = " ".join((error.stderr or error.stdout).split()) or f"exit code {error.returncode}"
         raise InputError(f"{program}: {said}") from None
+    return result.stdout

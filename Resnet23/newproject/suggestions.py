@@ -298,7 +298,7 @@ def _transfer_reason(found: Survey) -> str:
     if found.per_class < FEW_PER_CLASS:
         return (
             f"{found.per_class:,} training images per class (median) are few: 244 photos of ants and bees gave 94% "
-            "with such weights and 70% without (docs/benchmarks.md)"
+            "with such weights and 70% without (docs/benchmarks.md of Resnet23)"
         )
     return f"a network of ours would need more than {BUDGET_MINUTES} minutes for images of {SMALL_SIDE} pixels here"
 

@@ -1,8 +1,9 @@
 """Confidence before and after temperature scaling.
 
 The stored probabilities are p = softmax(z / T), so that log p is z / T but for a constant of each image, and
-softmax(T log p) = softmax(z): the probabilities before scaling come back exactly. Of labels, p = sigmoid(z / T) and
-sigmoid(T logit p) = sigmoid(z). Scaling: Guo et al., "On Calibration of Modern Neural Networks" (2017).
+softmax(T log p) = softmax(z): the probabilities before scaling come back, to the nine digits that are stored. Of
+labels, p = sigmoid(z / T) and sigmoid(T logit p) = sigmoid(z). Scaling: Guo et al., "On Calibration of Modern Neural
+Networks" (2017).
 """
 
 from dataclasses import replace

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from Resnet23.places import without_ways
 from Resnet23.tracking.previous import RunHistory, TrackedRun
 
 # The name in the tracker -> the name on the page, whether it is a percentage, and whether more of it is better.
@@ -21,6 +22,7 @@ HEADLINES = {
     "final_train_accuracy": ("training accuracy", True, True),
     "final_train_mAP": ("training mAP", False, True),
 }
+ELSEWHERE = "the same name at another address"  # two places that differ in what is not shown
 CLOSE = 5e-5  # differences below are not seen in the digits shown
 
 
@@ -48,13 +50,19 @@ def compare_params(current: Mapping[str, str], previous: Mapping[str, str]) -> l
     """The parameters that differ, in alphabetical order; None for one that a run does not have.
 
     None at all when a run was recorded without parameters, as the successor of one that is recorded elsewhere.
+    Of paths and URLs only the last part is shown.
     """
     if not (current and previous):
         return []
+    differing = [name for name in sorted(current.keys() | previous.keys()) if current.get(name) != previous.get(name)]
+    before, now = (without_ways(params) for params in (previous, current))
     return [
-        {"name": name, "previous": previous.get(name), "current": current.get(name)}
-        for name in sorted(current.keys() | previous.keys())
-        if current.get(name) != previous.get(name)
+        {
+            "name": name,
+            "previous": before.get(name),
+            "current": ELSEWHERE if before.get(name) == now.get(name) else now.get(name),
+        }
+        for name in differing
     ]
 
 

@@ -28,12 +28,13 @@ def installed_versions(packages: Sequence[str]) -> dict[str, str]:
 
 
 def describe_run(history: RunHistory | None) -> dict[str, Any]:
-    """Of the tracker's run: its name, when it began, the machine it was trained on, and where it can be looked at."""
+    """Of the tracker's run: its id and name, when it began, the machine that trained it, and where to look at it."""
     if history is None:
-        return {"name": None, "started": None, "machine": {}, "local": None, "remote": None}
+        return {"run_id": None, "name": None, "started": None, "machine": {}, "local": None, "remote": None}
     run = history.current
     machine = {name: run.tags[tag] for tag, name in MACHINE.items() if tag in run.tags}
     return {
+        "run_id": run.run_id,
         "name": run.name,
         "started": run.started,
         "machine": machine,

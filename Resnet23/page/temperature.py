@@ -3,7 +3,7 @@
 import json
 import pickletools
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -38,11 +38,22 @@ def _from_keras(archive: zipfile.ZipFile) -> object:
 
 
 def _from_torch(archive: zipfile.ZipFile) -> object:
-    """Of a PyTorch file: the value after the key in the pickle, whose instructions are listed and not followed.
+    """Of a PyTorch file: the number after the key in the pickle, whose instructions are listed and not followed.
 
-    Both stand side by side because a checkpoint holds plain values; what remembers them (MEMOIZE, BINPUT) is skipped.
+    Both stand side by side because a checkpoint holds plain values. A class may have the key's name: no number follows
+    that.
     """
     (name,) = [name for name in archive.namelist() if name.endswith("/data.pkl")]
-    operations = pickletools.genops(archive.read(name))
-    values = (value for operation, value, _ in operations if "PUT" not in operation.name)
-    return next((value for key, value in pairwise(values) if key == KEY), None)
+    values = pairwise(_listed_values(archive.read(name)))
+    return next((value for key, value in values if key == KEY and isinstance(value, float)), None)
+
+
+def _listed_values(pickled: bytes) -> Iterator[object]:
+    """The arguments of a pickle's instructions; a text that was remembered comes again where it is fetched."""
+    remembered, last = {}, None
+    for operation, value, _ in pickletools.genops(pickled):
+        if operation.name == "MEMOIZE" or "PUT" in operation.name:
+            remembered[len(remembered) if value is None else value] = last
+            continue
+        last = remembered.get(value) if "GET" in operation.name else value
+        yield last

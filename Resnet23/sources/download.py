@@ -8,13 +8,13 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from urllib.parse import urlsplit, urlunsplit
 
 from loguru import logger
 from tqdm import tqdm
 
 from Resnet23.errors import InputError, IntegrityError
 from Resnet23.files import CHUNK_BYTES
+from Resnet23.places import public_form
 
 ATTEMPTS = 6
 CONNECT_ATTEMPTS = 3
@@ -64,12 +64,6 @@ def wrong_checksum(origin: str, expected: str, actual: str) -> IntegrityError:
     return IntegrityError(f"{origin}: wrong checksum: expected {expected}, found {actual}; get the file again")
 
 
-def public_form(url: str) -> str:
-    """A web address without user, password and query, which may hold secrets, for messages."""
-    parts = urlsplit(url)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-
-
 def _fetch_with_retries(url: str, part: Path, connect_attempts: int) -> None:
     allowed = connect_attempts
     for attempt in range(1, ATTEMPTS + 1):
@@ -77,8 +71,8 @@ def _fetch_with_retries(url: str, part: Path, connect_attempts: int) -> None:
         try:
             _fetch(url, part, CONNECT_SECONDS if attempt == 1 else READ_SECONDS)
             return
-        except http.client.InvalidURL as error:
-            raise InputError(f"{public_form(url)}: not a valid web address ({error})") from None
+        except http.client.InvalidURL:  # its text quotes what stands around the port, a password even
+            raise InputError(f"{public_form(url)}: not a valid web address") from None
         except urllib.error.HTTPError as error:
             reason = f"HTTP status {error.code}"
             allowed = ATTEMPTS if error.code in RETRIED_STATUS else attempt

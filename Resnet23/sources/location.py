@@ -10,8 +10,9 @@ from loguru import logger
 from Resnet23.config import DATA_DIR, RAW_DIR, DataParams
 from Resnet23.errors import InputError
 from Resnet23.files import printable
+from Resnet23.places import public_form
 from Resnet23.sources.archive import extract_archive
-from Resnet23.sources.download import download, is_url, public_form
+from Resnet23.sources.download import download, is_url
 
 EXTRACTED_DIR = DATA_DIR / "interim" / "extracted"
 NAMED = 3  # how many of the ignored files a log line names

@@ -197,7 +197,7 @@
   };
   const goToMistake = (step) => {
     if (!mistakes.length) return;
-    mistake = (mistake + step + mistakes.length) % mistakes.length;
+    mistake = mistake < 0 && step < 0 ? mistakes.length - 1 : (mistake + step + mistakes.length) % mistakes.length;
     selectClasses(mistakes[mistake][0], mistakes[mistake][1]);
   };
   const placeAt = (event) => {

@@ -14,6 +14,7 @@ COLUMNS = ("File", "Answer", "Probability", "Remark")
 NO_LABEL = "no label"
 UNFAMILIAR = "seen nothing like it"
 CSV_NAME = "predictions.csv"
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # of a text that spreadsheets calculate; OWASP, CSV Injection
 
 
 def table_cells(row: dict[str, Any]) -> list[str]:
@@ -37,7 +38,10 @@ def summarize(rows: Sequence[dict[str, Any]]) -> str:
 
 
 def write_csv(rows: Sequence[dict[str, Any]], folder: Path) -> Path:
-    """Write the rows with all their columns to a file in a new folder below `folder`, and give its path."""
+    """Write the rows with all their columns to a file in a new folder below `folder`, and give its path.
+
+    A text that a spreadsheet would take for a formula, such as the name of an uploaded file, begins with ' there.
+    """
     path = Path(tempfile.mkdtemp(dir=folder)) / CSV_NAME
     with atomic_write(path, newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
@@ -47,4 +51,6 @@ def write_csv(rows: Sequence[dict[str, Any]], folder: Path) -> Path:
 
 
 def _cell(value: Any) -> Any:
+    if isinstance(value, str) and value.startswith(FORMULA_STARTS):
+        return f"'{value}"
     return json.dumps(value, ensure_ascii=False) if isinstance(value, dict) else value

@@ -2,21 +2,17 @@
 
 from dataclasses import dataclass
 
-import numpy as np
 from loguru import logger
 
 from Resnet23.arrays import read_features
 from Resnet23.config import METRICS_FILE
 from Resnet23.errors import InputError, Resnet23Error
-from Resnet23.exporting.parity import spread
 from Resnet23.figures.findings import counted, percent
+from Resnet23.modeling.agreement import agrees
 from Resnet23.modeling.inference import Classifier
 from Resnet23.outputs import PYTORCH
 from Resnet23.results import ACCURACY, READ_PREDICTIONS, read_metrics
 from Resnet23.webapp.novelty import check_project
-
-COMPARED = 8  # test images on which the model must say what the predictions say
-CLOSE = 0.01  # what the probabilities of one model may differ by between two machines
 
 
 @dataclass(frozen=True)
@@ -47,13 +43,10 @@ def read_quality(classifier: Classifier) -> str:
     check_project(classifier, features)
     task = features.task
     metrics, predictions = read_metrics(METRICS_FILE, task), READ_PREDICTIONS[task](PYTORCH.predictions)
-    rows = spread(len(features.test), COMPARED)
-    images = classifier.dataset(features.test.images, features.test.targets, rows)
-    said = classifier.probabilities(images)
     is_same = (
         predictions.files == features.test.files
         and abs(predictions.right.mean() - metrics[ACCURACY[task]]) < 1e-6
-        and np.abs(said - predictions.probabilities[rows]).max() < CLOSE
+        and agrees(classifier, features.test, predictions)
     )
     if not is_same:
         raise InputError(f"{METRICS_FILE} is of another model; `{PYTORCH.command('predict')}` measures this one")

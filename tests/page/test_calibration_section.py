@@ -1,4 +1,4 @@
-"""Before and after temperature scaling: the probabilities before come back exactly."""
+"""Before and after temperature scaling: the probabilities before come back, to the digits that are stored."""
 
 from contextlib import chdir
 

@@ -59,7 +59,7 @@ def write_page(folder: Path) -> Path:
     """The page of the project in `folder`."""
     card = folder / MODEL_CARD_FILE
     card.parent.mkdir()
-    card.write_text(f"# Card\n\n<script>alert(1)</script> {'x' * 300}\n", encoding="utf-8")
+    card.write_text(f"---\nlicense: mit\n---\n\n# Card\n\n<script>alert(1)</script> {'x' * 300}\n", encoding="utf-8")
     with chdir(folder):
         found = read_results()
         source = build_page(found, Params(), draw_pictures(found, SMALL), HISTORY)
@@ -130,6 +130,17 @@ def test_the_keyboard_reaches_the_matrix_and_moves_in_it(browser, pages):
         largest = page.locator("#confusions tbody tr").first.locator("th, td").all_inner_texts()
         assert f": {largest[2]} image" in status.inner_text()
         assert "%) " not in status.inner_text() and "% of " in status.inner_text()
+
+
+def test_backwards_the_first_mistake_is_the_smallest(browser, pages):
+    with open_page(browser) as page:
+        page.goto(pages["awkward"])
+        status = page.locator("#matrix-status")
+        page.locator("#matrix-view").focus()
+        page.keyboard.press("Shift+N")
+        page.keyboard.press("n")  # after the smallest comes the largest again
+        largest = page.locator("#confusions tbody tr").first.locator("th, td").all_inner_texts()
+        assert status.inner_text().startswith(f"true {largest[0]} taken for {largest[1]}: ")
 
 
 def test_pointing_tapping_and_the_list_name_a_cell(browser, pages):

@@ -36,6 +36,16 @@ def test_it_is_the_one_that_a_keras_file_holds(project, temperature):
     assert read_temperature(KERAS) == temperature
 
 
+@pytest.mark.parametrize("protocol", [2, 4])
+@pytest.mark.parametrize("name", ["temperature", "".join(["temper", "ature"])], ids=["same text", "equal text"])
+def test_a_class_of_the_key_s_name_does_not_hide_it(project, name, protocol):
+    PYTORCH.checkpoint.parent.mkdir()
+    content = {"classes": [name, "humidity"], "decision": {"temperature": 0.75}}
+    with zipfile.ZipFile(PYTORCH.checkpoint, "w") as archive:
+        archive.writestr("archive/data.pkl", pickle.dumps(content, protocol))
+    assert read_temperature(PYTORCH) == 0.75
+
+
 class Bomb:
     """A pickle that would make a folder when it is loaded."""
 
