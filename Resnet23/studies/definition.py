@@ -66,7 +66,7 @@ class Study(Part):
     question: str = Field(min_length=1)
     analysis: str
     vary: Varied = {}
-    variants: dict[str, dict[str, Value]] = {}
+    variants: dict[str, dict[str, Any]] = {}  # a value may be a list, such as train.phases
     tune: dict[str, list[Value]] = {}
     search: Literal["grid", "random", "tpe"] = "grid"
     trials: int | None = Field(None, ge=1)

@@ -198,7 +198,7 @@ def _tuning_slots(run: Run) -> Slots:
     }
 
 
-def _trial_params(run: Run, setting: Setting) -> dict[str, Value]:
+def _trial_params(run: Run, setting: Setting) -> dict[str, Any]:
     """A setting as the parameters of a trial in the database."""
     if run.study.variants:
         tuned = {key: value for key, value in setting.values.items() if key in run.study.tune}

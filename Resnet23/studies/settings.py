@@ -21,7 +21,7 @@ class Setting:
     """One point: what it is called in tables and figures, and the value of each parameter that it sets."""
 
     name: str
-    values: dict[str, Value]
+    values: dict[str, Any]
 
 
 def settings_of(study: Study, scale: str) -> list[Setting]:
@@ -51,7 +51,7 @@ def show(value: Value) -> str:
     return format(value, "g") if isinstance(value, float) else str(value)
 
 
-def apply(params: Params, options: BaseModel, values: Mapping[str, Value]) -> tuple[Params, BaseModel]:
+def apply(params: Params, options: BaseModel, values: Mapping[str, Any]) -> tuple[Params, BaseModel]:
     """The parameters and the options of the analysis with these values.
 
     Raises InputError naming the keys that do not exist, may not be varied, or do not take their value.
@@ -69,7 +69,7 @@ def apply(params: Params, options: BaseModel, values: Mapping[str, Value]) -> tu
         raise InputError(f"{key}: found {first['input']!r}: {first['msg']}") from None
 
 
-def _assign(section: dict[str, Any], key: str, value: Value) -> None:
+def _assign(section: dict[str, Any], key: str, value: Any) -> None:
     """Set a dotted key of nested dictionaries; a key that is not there is left for validation to refuse."""
     *parents, last = key.split(".")
     for parent in parents:
