@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from Resnet23.command import DebugOption, run_command
-from Resnet23.doctoring import folder, machine, network, packages, programs, pytorch, runs
+from Resnet23.doctoring import folder, machine, network, packages, programs, pytorch, runs, storage
 from Resnet23.doctoring.findings import Finding, problem
 
 Check = Callable[[], Finding | None]  # None: there is nothing to say here
@@ -28,6 +28,7 @@ CHECKS: dict[str, Check] = {
     "package folder": packages.check_package_folder,
     "dvc.yaml": folder.check_pipeline,
     "DVC": folder.check_dvc,
+    "DVC remote": storage.check_remotes,
     "outputs": folder.check_outputs,
     "git": folder.check_git,
     "data": folder.check_data,

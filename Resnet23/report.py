@@ -10,6 +10,7 @@ from Resnet23.figures.findings import percent
 from Resnet23.figures.theme import Picture
 from Resnet23.page.calibration import describe_calibration
 from Resnet23.page.captions import EXPLAINED, EXPLANATIONS, MULTILABEL_EXPLANATIONS
+from Resnet23.page.card import render_card
 from Resnet23.page.changes import describe_changes
 from Resnet23.page.classes import describe_classes
 from Resnet23.page.confusion import describe_confusion
@@ -76,7 +77,7 @@ def build_page(
             exports=results.exports,
             explanations=explanations
             and {**explanations.about.model_dump(), **embed_figure(explanations.picture, EXPLAINED)},
-            model_card=results.model_card,
+            model_card=render_card(results.model_card),
             changes=describe_changes(history),
             run=results.run,
             tracked=describe_run(history),

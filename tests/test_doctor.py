@@ -14,7 +14,7 @@ import typer
 from small_project import REPOSITORY
 
 from Resnet23 import doctor
-from Resnet23.doctoring import folder, machine, network, packages, programs, pytorch, runs
+from Resnet23.doctoring import folder, machine, network, packages, programs, pytorch, runs, storage
 from Resnet23.doctoring.findings import ok, problem, warning
 from Resnet23.sources.cifar import PUBLIC_FOLDER
 from Resnet23.tracking.store import STORE_FILE
@@ -293,7 +293,7 @@ def test_the_parameters(project):
         ("{dataset: folder}", "problem", "data.source: null"),
         ("{dataset: folder, source: photos}", "problem", "photos does not exist"),
         ("{dataset: folder, source: .}", "ok", "data.source: ."),
-        ("{dataset: folder, source: 'https://me:word@example.org/a.zip?key=1'}", "ok", "https://example.org/a.zip"),
+        ("{dataset: folder, source: 'https://example.org/a.zip?key=1'}", "ok", "https://example.org/a.zip"),
         ("{dataset: cifar10}", "ok", "fetched"),
     ],
 )
@@ -333,6 +333,39 @@ def test_dvc_and_the_locks_of_processes_that_have_ended(project, monkeypatch):
     assert folder.check_dvc().status == "warning"
     rwlock.write_text('{"read": 3}')
     assert folder.check_dvc().status == "problem"
+
+
+@pytest.mark.parametrize(
+    ("config", "status", "words"),
+    [
+        ("", "ok", "none is configured"),
+        ("['remote \"share\"']\n    url = ../../share\n", "ok", "share, "),
+        ("['remote \"share\"']\n    url = ../../nothing\n", "warning", "no such folder"),
+        ("['remote \"a\"']\n    url = /a\n['remote \"b\"']\n    url = /b\n", "warning", "a, b, none of which"),
+        ("[core]\n    remote = c\n['remote \"a\"']\n    url = /a\n", "problem", "the default one, c, is not among"),
+        ("['remote \"cloud\"']\n    url = s3://bucket/way\n", "problem", "the package for s3 is not installed"),
+        ("['remote \"cloud\"'\n", "problem", "correct config"),
+    ],
+)
+def test_the_remote_of_dvc(project, monkeypatch, config, status, words):
+    monkeypatch.setattr(storage, "find_spec", lambda name: None)
+    (project / ".dvc").mkdir()
+    (project / "share").mkdir()
+    (project / ".dvc/config").write_text(config.replace("../../", "../"), encoding="utf-8")
+    found = storage.check_remotes()
+    assert found.status == status
+    assert words in f"{found.found} {found.mend}"
+
+
+def test_a_server_of_dvc_gets_the_credentials_and_they_stay_unseen(server, project):
+    (project / ".dvc").mkdir()
+    remote = f"['remote \"origin\"']\n    url = {server}/private\n    auth = basic\n"
+    (project / ".dvc/config").write_text(remote, encoding="utf-8")
+    assert "refused (HTTP 401)" in storage.check_remotes().found
+    (project / ".dvc/config.local").write_text(
+        f"['remote \"origin\"']\n    user = me\n    password = {SECRET}\n", encoding="utf-8"
+    )
+    assert storage.check_remotes() == ok(f"origin, {server}/private: answers")
 
 
 @pytest.mark.parametrize(

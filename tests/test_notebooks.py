@@ -133,6 +133,7 @@ def test_the_rendered_copies_are_small_and_name_no_machine():
         assert DIGITS not in text.replace(DIGITS + '")', ""), f"{page.name}: made without the official files"
 
 
+@pytest.mark.slow
 def test_the_exploration_runs_without_a_network(stand_in, tmp_path):
     before = files_of(stand_in)
     cells = execute(stand_in, EXPLORATION.name, tmp_path / "nothing")

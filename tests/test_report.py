@@ -175,8 +175,8 @@ def test_the_page_says_what_changed(source):
 
 def test_the_page_does_not_tell_the_way_to_images_and_weights(project):
     write_results(project, CLASSES)
-    way = "https://" + "me:word@" + "example.org/private-folder/"
-    values = {"data": {"source": f"{way}flowers.zip?token=1"}, "model": {"pretrained": f"{way}weights.pth"}}
+    way, public = (f"https://{user}example.org/private-folder/" for user in ("me:word@", ""))
+    values = {"data": {"source": f"{public}flowers.zip?token=1"}, "model": {"pretrained": f"{public}weights.pth"}}
     before = replace(RUN, params={"data.source": f"{way}old.zip", "model.pretrained": f"{way}weights.pth?token=2"})
     now = replace(RUN, params=flatten(values))
     source = page_source(RunHistory(now, before, None), Params.model_validate(values))
@@ -185,15 +185,33 @@ def test_the_page_does_not_tell_the_way_to_images_and_weights(project):
     assert "old.zip" in source and "the same name at another address" in source
 
 
+CARD = """\
+---
+license: mit
+---
+
+# A <model> card
+
+| | |
+|---|---|
+| accuracy | 96.1% |
+
+[more](https://example.org/), [a script](javascript:alert(1)), ![a picture](https://example.org/a.png)
+"""
+
+
 def test_the_page_holds_the_model_card(source, project):
     assert "#model-card" not in source
     MODEL_CARD_FILE.parent.mkdir()
-    MODEL_CARD_FILE.write_text("---\nlicense: mit\n---\n\n# A <model> card\n\n---\n\nThe end\n", encoding="utf-8")
+    MODEL_CARD_FILE.write_text(CARD, encoding="utf-8")
     page = Page(page_source())
     assert "license: mit" not in page.text
-    assert "# A <model> card\n\n---\n\nThe end" in page.text
+    assert "A <model> card" in page.text and "# A" not in page.text
     assert {"href": "#model-card"} in page.all("a")
-    assert "# A <model> card" in page.text
+    assert "<td>96.1%</td>" in page_source()
+    assert {"href": "https://example.org/"} in page.all("a")
+    assert not [link for link in page.all("a") if "javascript" in link["href"]]
+    assert not [image for image in page.all("img") if not image["src"].startswith("data:")]
     MODEL_CARD_FILE.write_bytes(b"\xff\xfe")
     with pytest.raises(InputError, match=r"MODEL_CARD\.md: not UTF-8; save it as UTF-8 text, or remove the file"):
         read_results()

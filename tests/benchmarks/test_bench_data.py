@@ -71,6 +71,7 @@ def test_reading_is_recorded_beside_the_other_parts(benchmark, project):
     assert sum("1,797 images" in line for line in document.read_text().splitlines()) == 2
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the memory of a process is read from /proc")
 def test_growth_measures_stages_from_files_and_then_from_arrays(benchmark, bench, monkeypatch):
     growth, stages = benchmark("growth"), ("datadownload", "features", "train")

@@ -24,6 +24,7 @@ def benchmarks(repository: Path, monkeypatch: pytest.MonkeyPatch) -> SimpleNames
     return SimpleNamespace(**{name: import_module(f"benchmarks.{name}") for name in ("arms", "images", "loop")})
 
 
+@pytest.mark.slow
 def test_the_command_leaves_a_complete_record_and_nothing_else(project, repository):
     options = ["--width", "16", "--steps", "1", "--repeats", "2", "--set", "tracking.enabled=false"]
     result = subprocess.run(

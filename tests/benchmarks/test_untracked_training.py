@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 
+import pytest
 from small_features import make_features
 from small_project import SHRUNK
 
@@ -35,6 +36,7 @@ def test_a_training_needs_neither_tracker_nor_dvc(tmp_path, repository):
     assert "WARNING" not in result.stderr and "not installed" not in result.stderr
 
 
+@pytest.mark.slow
 def test_neither_do_the_benchmarks_that_train(tmp_path, repository):
     for name in ("gpu", "steps_to_58"):
         result = run_without(tmp_path, repository, f"benchmarks.{name}", "--help")

@@ -1,6 +1,7 @@
 """python -m Resnet23.keras_variant.export: a file says what Keras says, here and without this package."""
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 from small_exports_keras import describe, untrained_classifier
 
 from Resnet23.arrays import read_features
@@ -263,3 +265,14 @@ def test_every_network_exports_to_every_format(keras, network, size, tmp_path):
         found = compare(FORMATS[name].read(path), as_pixels, samples)
         # Random weights do not survive eight bits, and in the deepest networks they magnify the rounding of float32.
         assert found.max_difference <= (1.0 if FORMATS[name].tolerance is EIGHT_BITS else 5e-3), name
+
+
+def test_the_examples_of_the_guide_run(project, write, repository):
+    blocks = re.findall(r"```python\n(.*?)```", (repository / "docs/keras.md").read_text(encoding="utf-8"), re.DOTALL)
+    converted, exported = Path("models/export/model.keras"), KERAS_EXPORT_DIR / FORMATS["tflite"].file
+    exported.parent.mkdir(parents=True)
+    shutil.copy(MODEL, converted)
+    shutil.copy(write("tflite"), exported)
+    Image.new("RGB", (40, 30)).save("photo.jpg")
+    for block in blocks:
+        exec(compile(block, "docs/keras.md", "exec"), {})

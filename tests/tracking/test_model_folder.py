@@ -137,6 +137,7 @@ print(json.dumps([Resnet23.__file__, answer["class"].tolist()]))
     assert len(classes) == 2 and set(classes) <= set(CLASSES)
 
 
+@pytest.mark.slow
 def test_the_code_is_what_the_served_model_imports_and_no_more(tmp_path: Path) -> None:
     write(tmp_path / "model", small_checkpoint().build_model(), example_batch())
     code = tmp_path / "model/code"

@@ -82,6 +82,7 @@ def post(port: int, content: Any) -> Any:
         return json.load(answer)
 
 
+@pytest.mark.slow
 def test_the_served_model_answers_as_the_classifier_does(recorded: str, tmp_path: Path) -> None:
     images, expected = two_images_of_different_classes()
     rows = [{"image": base64.b64encode(encode_png(image)).decode()} for image in images]
