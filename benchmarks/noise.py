@@ -18,6 +18,7 @@ from Resnet23.processed import SPLITS
 SIDE = 32  # pixels
 CHUNK = 10_000  # images in memory at once
 VAL_FRACTION = 0.1
+NO_PAIRS = {where: {"count": 0, "pairs": []} for where in ("train-train", "test-test", "train-test")}
 
 
 def split_counts(total: int) -> dict[str, int]:
@@ -87,6 +88,6 @@ def describe_features(counts: dict[str, int], held_out: list[int]) -> dict[str, 
         "std": [0.29] * 3,
         "val_indices": held_out,
         "digests": {split: {"images": f"noise {counts[split]}", "targets": "in turn"} for split in SPLITS},
-        "duplicates": {"identical": {}, "near_identical": {}},
+        "duplicates": dict.fromkeys(("identical", "near_identical"), NO_PAIRS),
         "skipped": [],
     }
