@@ -244,11 +244,29 @@ bench-architectures: .venv/.dev-stamp  ## Measure how long the presets of the pu
 
 .PHONY: test
 test: lint  ## Check style and format, run the tests
-	@pytest -m "not slow" --numprocesses auto --dist loadfile
+	@pytest -m "not slow and not soak" --numprocesses auto --dist loadfile
 
 .PHONY: test-slow
 test-slow: .venv/.dev-stamp  ## Run the tests that take longer
-	@pytest -m slow
+	@pytest -m "slow and not soak"
+
+.PHONY: test-faults soak
+test-faults: .venv/.dev-stamp  ## Cause every fault of docs/reliability.md, count, and write the counts there (under twenty minutes)
+	@pytest -m "fault and not soak" --record-faults --numprocesses auto --dist loadfile
+
+soak: .venv/.dev-stamp  ## Run the demo pipeline 20 times in a row and look for what is lost, left behind or grows (half an hour)
+	@pytest -m soak --record-faults
+
+.PHONY: audit
+audit: .venv/.dev-stamp  ## Look for known weaknesses of the pinned packages, and list their licences, in build/audit
+	@rm -rf build/audit && mkdir -p build/audit
+	@uv tool run --quiet --from pip-licenses==5.5.5 pip-licenses --python .venv/bin/python --from mixed --with-urls \
+		--format markdown --output-file build/audit/licences.md
+	@uv tool run --quiet --from pip-audit==2.10.1 pip-audit --strict --no-deps --disable-pip --progress-spinner off \
+		--desc off -r requirements-tensorflow.txt --format markdown --output build/audit/weaknesses.md \
+		2> build/audit/pip-audit.log && echo 'make audit: no known weakness' || { \
+		test -s build/audit/weaknesses.md && cat build/audit/weaknesses.md || echo "make audit: nothing could be" \
+		"looked up: $$(grep -m1 ERROR build/audit/pip-audit.log || tail -n1 build/audit/pip-audit.log)"; exit 1; }
 
 .PHONY: lint
 lint: .venv/.dev-stamp  ## Check style and format
@@ -284,7 +302,7 @@ requirements: .venv/.dev-stamp  ## Resolve requirements.txt, -dev.txt, -tensorfl
 DEV_EXTRAS = export heads zoo explain serve docs studies tensorboard notebooks dev
 
 # One resolution for all supported versions of Python and all platforms.
-RESOLVE = uv pip compile --universal --fork-strategy fewest --upgrade --quiet --no-annotate \
+RESOLVE = uv pip compile --universal --fork-strategy fewest --upgrade --generate-hashes --quiet --no-annotate \
 	--custom-compile-command "make requirements"
 
 .PHONY: clean

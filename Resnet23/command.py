@@ -1,5 +1,6 @@
 """How every module command runs: shared options, logging, one-line errors, exit codes."""
 
+import io
 import os
 import signal
 import sys
@@ -15,8 +16,8 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 from typer.main import get_command
 
 from Resnet23.environment import load_environment_file
-from Resnet23.errors import Resnet23Error, ResourceError, Terminated
-from Resnet23.files import storage_error
+from Resnet23.errors import Resnet23Error, ResourceError, Terminated, one_line
+from Resnet23.files import find_storage_error
 
 ParamsOption = Annotated[Path, typer.Option("--params", help="The parameter file.")]
 PresetOption = Annotated[
@@ -30,6 +31,7 @@ SetOption = Annotated[
 ]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the full traceback of an error.")]
 
+NO_MEMORY = ("allocate memory", "out of memory", "bad_alloc", "ALLOC_FAILED")  # PyTorch's, Linux's, C++'s, CUDA's
 OUT_OF_MEMORY = ("OutOfMemoryError", "ResourceExhaustedError")  # PyTorch's and TensorFlow's, of a GPU for the most part
 
 
@@ -60,6 +62,8 @@ def run(command: TyperCommand | TyperGroup) -> NoReturn:
     """
     debug = "--debug" in sys.argv
     configure_logging(debug)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # as stderr's, where the terminal is not of UTF-8
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _raise_terminated)
     try:
@@ -69,7 +73,7 @@ def run(command: TyperCommand | TyperGroup) -> NoReturn:
         if debug:
             logger.opt(exception=error).error("the traceback of the failure")
         message, code = explain(error)
-        line = message.replace("\n", "\\n")  # a file's name may hold a line break
+        line = one_line(message)  # a file's name may hold a line break
         typer.echo(f"{typer.style('error:', fg='red')} {line}", err=True, color=use_color())
         sys.exit(code)
 
@@ -117,9 +121,9 @@ def use_color() -> bool | None:
 
 def explain(error: BaseException) -> tuple[str, int]:
     """The line to print for `error`, and the exit code that it stands for."""
-    if isinstance(error, OSError):
-        error = storage_error(error, error.filename or "writing") or error
-    if isinstance(error, MemoryError) or type(error).__name__ in OUT_OF_MEMORY:
+    if isinstance(error, Exception) and not isinstance(error, Resnet23Error):
+        error = find_storage_error(error, getattr(error, "filename", None) or "writing") or error
+    if _is_out_of_memory(error):
         error = ResourceError(
             "out of memory; take a smaller train.batch_size or predict.batch_size, or with PyTorch a larger "
             "train.accumulation"
@@ -133,6 +137,14 @@ def explain(error: BaseException) -> tuple[str, int]:
     if isinstance(error, ModuleNotFoundError):
         return f"the package {error.name} is not installed; in a clone: make setup, elsewhere: pip install Resnet23", 2
     return f"{type(error).__name__}: {error} (--debug shows where)", 1
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    """Whether there was no memory left, of the machine or of a GPU, for which each library has words of its own."""
+    if isinstance(error, MemoryError) or type(error).__name__ in OUT_OF_MEMORY:
+        return True
+    said = str(error) if isinstance(error, RuntimeError | OSError | ImportError) else ""
+    return any(words in said for words in NO_MEMORY)
 
 
 def _explain_usage(error: Any) -> str:
@@ -173,6 +185,7 @@ def configure_logging(debug: bool = False, quiet: bool = False) -> None:
         format="{time:HH:mm:ss} {level: <7} {message}" if debug else "{message}",
         diagnose=False,  # a traceback with the values of variables would show tokens
     )
+    logger.configure(patcher=lambda record: record.update(message=one_line(record["message"])))  # names hold anything
     warnings.showwarning = _log_warning
 
 

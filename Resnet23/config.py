@@ -5,15 +5,16 @@ they are what a preset gets for the keys it does not name, whereas params.yaml n
 """
 
 import difflib
+import reprlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
-from Resnet23.errors import InputError
+from Resnet23.errors import InputError, name_some, one_line
 from Resnet23.files import printable
 
 # All paths are relative to the project, which is the current directory, wherever the package is installed.
@@ -54,6 +55,10 @@ NUM_CLASSES = len(CLASS_NAMES)
 CIFAR10_MEAN = (0.4914, 0.4822, 0.4465)
 CIFAR10_STD = (0.2470, 0.2435, 0.2616)
 
+# How messages quote a wrong value: however long it is or deeply nested.
+SHORT = reprlib.Repr()
+SHORT.maxstring = SHORT.maxother = 100
+
 
 class Section(BaseModel):
     """A part of params.yaml: unknown keys, wrong types, NaN and infinity are refused."""
@@ -79,6 +84,17 @@ class DataParams(Section):
     max_per_class: MaxPerClass = MaxPerClass()
     take: Literal["first", "last"] = "first"
     test_fraction: float = Field(0.2, gt=0, lt=1)
+
+    @field_validator("source")
+    @classmethod
+    def _without_password(cls, value: str | None) -> str | None:
+        """Git, DVC and the tracker keep the parameters, and show them."""
+        if value is not None and has_password(value):
+            raise ValueError(
+                "found an address with a password, which git, DVC and the tracker would keep; "
+                "fetch the file with it, and name its path"
+            )
+        return value
 
     @field_validator("max_per_class", mode="before")
     @classmethod
@@ -258,7 +274,7 @@ class Params(Section):
     tracking: TrackingParams = TrackingParams()
 
 
-Kind = TypeVar("Kind", bound=Section)
+Kind = TypeVar("Kind", bound=BaseModel)
 
 
 def load_params(
@@ -276,7 +292,7 @@ def validate_params(kind: type[Kind], merged: Mapping[str, Any], origin: str) ->
     try:
         return kind.model_validate(merged)
     except ValidationError as error:
-        raise InputError(f"{origin}: " + "; ".join(_describe(error, kind))) from None
+        raise InputError(f"{origin}: {describe_errors(error, kind)}") from None
 
 
 def merge_params(
@@ -346,47 +362,86 @@ def suggest(name: str, known: Sequence[str]) -> str:
     return f"did you mean {nearest[0]}?" if nearest else f"known: {', '.join(known)}"
 
 
+def has_password(address: str) -> bool:
+    """Whether a text is an address with user and password before its host."""
+    try:
+        return bool(urlsplit(address).password)
+    except ValueError:  # brackets that do not match
+        return False
+
+
 def _parse_yaml(text: str, origin: str) -> Any:
     try:
         return YAML(typ="safe", pure=True).load(text)
-    except YAMLError as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # also what Python says of a 13th month, of 5,000 digits, of lists in lists in lists
         mark = getattr(error, "problem_mark", None)
         where = f" at line {mark.line + 1}" if mark else ""
-        problem = (getattr(error, "problem", None) or str(error)).splitlines()[0]
-        raise InputError(f"{origin}: not valid YAML{where}: {problem}") from None
+        problem = getattr(error, "problem", None) or str(error) or type(error).__name__
+        raise InputError(f"{origin}: not valid YAML{where}: {one_line(problem.splitlines()[0])}") from None
 
 
 def _assign(params: dict[str, Any], assignment: str) -> None:
     """Apply one `section.key=value`; the value is read as YAML, exactly as in params.yaml."""
     key, equals, text = assignment.partition("=")
+    origin = f"--set {_short_name(assignment)}"
     if not equals or not key:
-        raise InputError(f"--set {assignment}: expected KEY=VALUE, as in train.epochs=3")
+        raise InputError(f"{origin}: expected KEY=VALUE, as in train.epochs=3")
     *parents, last = key.split(".")
     section = params
     for parent in parents:
-        section = section.setdefault(parent, {})
-        if not isinstance(section, dict):
-            raise InputError(f"--set {assignment}: {parent} is not a section of the parameters")
-    section[last] = _parse_yaml(text, f"--set {key}")
+        below = section.get(parent, {})
+        if not isinstance(below, dict):
+            raise InputError(f"{origin}: {_short_name(parent)} is not a section of the parameters")
+        section[parent] = dict(below)  # a YAML alias names the same dictionary in two places
+        section = section[parent]
+    section[last] = _parse_yaml(text, origin)
 
 
-def _describe(error: ValidationError, kind: type[Section]) -> Iterator[str]:
-    """One phrase for each wrong key: the key, what was found, what was expected."""
+def describe_errors(error: ValidationError, kind: type[BaseModel]) -> str:
+    """One phrase for each wrong key of a `kind`: the key, what was found, what was expected."""
+    return name_some(list(dict.fromkeys(_phrases(error, kind))), separator="; ")
+
+
+def _phrases(error: ValidationError, kind: type[BaseModel]) -> Iterator[str]:
     for item in error.errors():
-        key = ".".join(str(part) for part in item["loc"])
+        key = ".".join(_short_name(part) for part in item["loc"])
+        message = item["msg"].removeprefix("Value error, ")
         if item["type"] == "extra_forbidden":
-            yield f"{key}: unknown key, {suggest(str(item['loc'][-1]), _known_keys(kind, item['loc'][:-1]))}"
+            known = _known_keys(kind, item["loc"][:-1])
+            yield f"{key}: unknown key" + (f", {suggest(str(item['loc'][-1]), known)}" if known else "")
+        elif item["type"] == "missing":
+            yield f"{key}: missing"
+        elif item["type"] == "value_error":  # says itself what was found
+            yield f"{key}: {message}" if key else message
         else:
-            expected = item["msg"].replace("Input should be", "expected").replace(" or instance of ", " or ")
-            yield f"{key}: found {item['input']!r}, {expected}"
+            expected = message.replace("Input should be", "expected").replace(" or instance of ", " or ")
+            yield f"{key}: found {shortened(item['input'])}, {expected}"
 
 
-def _known_keys(kind: type[Section], location: Sequence[int | str]) -> list[str]:
-    """The keys that the section at `location` of the parameters has."""
+def shortened(value: object) -> str:
+    """A wrong value as messages quote it: in one line, and not all of a long one."""
+    try:
+        return SHORT.repr(value)
+    except ValueError:  # Python writes no integer of so many digits
+        return f"{type(value).__name__} of more than 4,300 digits"
+
+
+def _short_name(part: int | str) -> str:
+    """A key as messages show it, of which it is one part; a stranger's may hold anything."""
+    text = str(part)
+    return one_line(text) if len(text) <= SHORT.maxstring else SHORT.repr(text)[1:-1]
+
+
+def _known_keys(kind: type[BaseModel], location: Sequence[int | str]) -> list[str]:
+    """The keys of the section at `location` of the parameters; none where a value of several kinds is expected."""
     section: Any = kind
     for part in location:
-        section = section.model_fields[part].annotation
-    return list(section.model_fields)
+        fields = getattr(section, "model_fields", None)
+        # What is no section is a list or a dictionary of them, such as train.phases.
+        section = fields[part].annotation if fields else next(reversed(get_args(section)), None)
+    return list(getattr(section, "model_fields", ()))
 
 
 def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

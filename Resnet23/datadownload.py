@@ -16,7 +16,7 @@ from tqdm import tqdm
 from Resnet23.command import DebugOption, ParamsOption, PresetOption, SetOption, run_command
 from Resnet23.config import PARAMS_FILE, PROCESSED_DIR, MaxPerClass, load_params, suggest
 from Resnet23.errors import InputError
-from Resnet23.files import printable
+from Resnet23.files import printable, require_writable
 from Resnet23.images import IMAGE_SUFFIXES, ResizeRule, encode_png, load_image, resize_image
 from Resnet23.processed import IMAGE_NAME, SPLITS, ManifestRow, write_processed
 from Resnet23.sources import DATASETS
@@ -37,6 +37,7 @@ def main(
     params = load_params(params_file, preset, assignments)
     data = params.data
     check_output(output_dir)
+    require_writable(output_dir)
     examples = DATASETS[data.dataset](data, params.seed)
     chosen = select_classes(examples, data.classes)
     numbered = number_files(select_examples(chosen, data.max_per_class, data.take))

@@ -49,6 +49,11 @@ def name_some(names: Iterable[str], most: int = NAMED, separator: str = ", ") ->
     return separator.join(names[:most]) + more
 
 
+def one_line(text: str) -> str:
+    """`text` with line breaks and other characters that a terminal acts on written as escapes, such as \\n."""
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
+
+
 def missing_package(package: str, extra: str) -> InputError:
     """The error for a package that is not there and comes with one of the project's extras."""
     return InputError(

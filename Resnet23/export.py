@@ -56,7 +56,8 @@ def main(
     names = parse_formats(formats)
     checkpoint, features = load_checkpoint(model), read_features()
     check_classes(checkpoint, features)
-    require_writable(output)
+    for folder in (output, EXPORT_RESULTS.parent):
+        require_writable(folder)
     classifier = Classifier(checkpoint, torch.device("cpu"), BATCH_SIZE)
     samples = take_samples(classifier, features, limit)
     calibration = resize_to(calibration_images(features), checkpoint.preprocessing)

@@ -20,7 +20,7 @@ from Resnet23.config import FEATURES_DIR, PARAMS_FILE, PROCESSED_DIR, Params, lo
 from Resnet23.decoding import decode_images
 from Resnet23.duplicates import find_duplicates
 from Resnet23.errors import InputError, name_some
-from Resnet23.files import atomic_path, atomic_write, printable, sha256_file, write_json
+from Resnet23.files import atomic_path, atomic_write, printable, require_writable, sha256_file, write_json
 from Resnet23.imagefiles import ImageFiles, combined_sha256
 from Resnet23.labels import hold_out, multi_hot
 from Resnet23.processed import SPLITS, ManifestRow, read_manifest, restore_folders
@@ -273,6 +273,7 @@ def main(
     """Decode and measure data/processed, for the arrays and the description in data/features."""
     params = load_params(params_file, preset, assignments)
     restore_folders(PROCESSED_DIR)
+    require_writable(FEATURES_DIR)
     _report(make_features(params))
 
 

@@ -21,6 +21,8 @@ from Resnet23.errors import InputError, Resnet23Error, ResourceError
 
 TEMPORARY_NAME = re.compile(r"\.writing-(\d+)-")  # with the number of the process that writes
 CHUNK_BYTES = 1 << 20
+# How libraries that are not written in Python tell of it: those of safetensors and SQLite, for example.
+DISK_FULL = re.compile(r"No space left on device|Disk quota exceeded|disk is full")
 INTEGERS = re.compile(r"\[\n\s+(-?\d+(?:,\n\s+-?\d+)*)\n\s+\]")  # in indented JSON, whose strings hold no line breaks
 
 
@@ -31,7 +33,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     Raises ResourceError when the disk is full and InputError when the folder cannot be written to.
     """
     path = Path(path)
-    with _storage_errors(path):
+    with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep(path.parent)
         handle, name = tempfile.mkstemp(dir=path.parent, prefix=temporary_prefix(), suffix=path.suffix)
@@ -63,7 +65,7 @@ def atomic_write(path: str | Path, mode: str = "w", **options: Any) -> Iterator[
 def atomic_folder(path: str | Path) -> Iterator[Path]:
     """Give an empty temporary folder; put it in the place of the folder `path` when the block succeeds."""
     path = Path(path)
-    with _storage_errors(path):
+    with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         sweep(path.parent)
         temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=temporary_prefix()))
@@ -75,6 +77,8 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
                 os.replace(path, retired)
             os.replace(temporary, path)
         finally:
+            if retired.exists() and not path.exists():  # stopped, or failed, between the two renames
+                os.replace(retired, path)
             shutil.rmtree(temporary, ignore_errors=True)
             shutil.rmtree(retired, ignore_errors=True)
 
@@ -96,7 +100,7 @@ def require_writable(folder: str | Path) -> None:
 
     For commands that compute for long before they save: a read-only folder is found first, not last.
     """
-    with _storage_errors(Path(folder)):
+    with storage_errors(Path(folder)):
         Path(folder).mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=folder).close()
 
@@ -126,10 +130,32 @@ def printable(name: str | Path) -> str:
     return os.fsencode(name).decode("utf-8", "backslashreplace")
 
 
+def is_text(path: Path) -> bool:
+    """Whether the absolute form of `path` is valid UTF-8, as DVC and MLflow need it to be of the project's folder."""
+    return printable(path.absolute()) == str(path.absolute())
+
+
+class CsvLines:
+    """Where csv.writer can write rows whose cells hold anything; they end with a line feed alone.
+
+    Up to Python 3.12 csv quotes a cell for a line break in it only where that belongs to the end of its own rows, so
+    that a carriage return in a name would end a row there. Rows therefore come with both, and lose one of them here.
+    """
+
+    def __init__(self, file: IO[str]) -> None:
+        self._file = file
+
+    def write(self, row: str) -> None:
+        """Pass on one row."""
+        self._file.write(row.removesuffix("\r\n") + "\n")
+
+
 def storage_error(error: OSError, path: str | Path) -> Resnet23Error | None:
     """The operating system's answer about storage as an error that names the file; None for any other answer."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
         return ResourceError(f"{printable(path)}: the disk is full; free some space and run the command again")
+    if error.errno == errno.EFBIG:
+        return ResourceError(f"{printable(path)}: larger than the file system or `ulimit -f` allows; work elsewhere")
     if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM):
         reason = os.strerror(error.errno).lower()
         return InputError(f"{printable(path)}: no access ({reason}); change the permissions, or work elsewhere")
@@ -137,14 +163,27 @@ def storage_error(error: OSError, path: str | Path) -> Resnet23Error | None:
 
 
 @contextmanager
-def _storage_errors(path: Path) -> Iterator[None]:
-    """Raise storage errors that name `path`, rather than a temporary file beside it."""
+def storage_errors(path: Path) -> Iterator[None]:
+    """Raise storage errors that name `path`, rather than a temporary file beside it or no file at all."""
     try:
         yield
-    except OSError as error:
-        if explained := storage_error(error, path):
+    except Resnet23Error:
+        raise
+    except Exception as error:
+        if explained := find_storage_error(error, path):
             raise explained from error
         raise
+
+
+def find_storage_error(error: BaseException | None, path: str | Path) -> Resnet23Error | None:
+    """The storage error that `error` is or hides: libraries raise errors of their own in the place of the system's."""
+    while error is not None:
+        if isinstance(error, OSError) and (explained := storage_error(error, path)):
+            return explained
+        if DISK_FULL.search(str(error)):
+            return storage_error(OSError(errno.ENOSPC, "from outside of Python"), path)
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def _is_alive(process: int) -> bool:

@@ -3,14 +3,17 @@
 import os
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import TypeVar
 
 import psutil
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+Opened = TypeVar("Opened")
 
 
 @contextmanager
@@ -36,6 +39,18 @@ def deferred_signals() -> Iterator[list[int]]:
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
     if arrived:
         signal.raise_signal(arrived[0])
+
+
+@contextmanager
+def opening(create: Callable[[], AbstractContextManager[Opened]]) -> Iterator[Opened]:
+    """What `create` gives, as in a `with` statement of its own; signals wait until it is open, so that it gets closed.
+
+    For what takes its time to open and should not be left open, such as a run in the experiment tracker.
+    """
+    with ExitStack() as stack:
+        with deferred_signals():
+            opened = stack.enter_context(create())
+        yield opened
 
 
 def dvc_process() -> psutil.Process | None:

@@ -15,7 +15,7 @@ import typer
 from Resnet23.command import DebugOption, PresetOption, SetOption, run_command
 from Resnet23.config import PARAMS_FILE, Params, load_params
 from Resnet23.errors import InputError
-from Resnet23.files import atomic_folder, printable, require_writable
+from Resnet23.files import atomic_folder, is_text, printable, require_writable
 from Resnet23.newproject.capacity import measure_capacity
 from Resnet23.newproject.layout import find_layout
 from Resnet23.newproject.readme import render_readme, summary_lines
@@ -41,6 +41,8 @@ def check_places(folder: Path, images: Path) -> None:
     """Raise InputError unless `folder` can be made or is empty, outside the repository, and apart from the images."""
     target, data, repository = folder.resolve(), images.resolve(), Path.cwd().resolve()
     name = printable(folder)
+    if not is_text(target):
+        raise InputError(f"{printable(target)}: holds bytes that are not UTF-8, which DVC refuses; name another folder")
     if target == repository or repository in target.parents:
         raise InputError(
             f"{name}: is inside this repository; name a folder outside, {EXAMPLE}. "

@@ -25,7 +25,7 @@ from Resnet23.figures.multilabel_charts import (
 from Resnet23.figures.multilabel_galleries import plot_multilabel_mistakes, plot_multilabel_samples
 from Resnet23.figures.superclass_charts import plot_superclasses
 from Resnet23.figures.theme import Picture, Theme, draw_picture
-from Resnet23.files import atomic_write
+from Resnet23.files import atomic_write, require_writable
 from Resnet23.outputs import PYTORCH, Outputs
 from Resnet23.page.calibration import unscale
 from Resnet23.report import PageParams, build_page
@@ -97,6 +97,8 @@ def main(
 def write_report(outputs: Outputs, params: PageParams) -> None:
     """Draw the figures of one pipeline and build its page. Raises InputError when its files do not fit together."""
     results = read_results(outputs)
+    for folder in (outputs.figures, outputs.page.parent):
+        require_writable(folder)
     pictures = draw_pictures(results, params.plots)
     figures = [outputs.figures / f"{picture.name}.png" for picture in pictures]
     for path, picture in zip(figures, pictures, strict=True):

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from Resnet23.errors import InputError
-from Resnet23.files import atomic_write, printable
+from Resnet23.files import CsvLines, atomic_write, printable
 
 COLUMNS = ["file", "label", "predicted", "confidence"]
 PROBABILITY_PREFIX = "prob_"
@@ -70,7 +70,7 @@ def write_predictions(path: str | Path, predictions: PredictionRows) -> None:
     Nine significant digits give every float32 back exactly.
     """
     with atomic_write(path, newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv.writer(CsvLines(file))
         writer.writerow(COLUMNS + [PROBABILITY_PREFIX + name for name in predictions.classes])
         for name, label, predicted, confidence, probabilities in predictions.rows():
             cells = [format(value, ".9g") for value in (confidence, *probabilities)]

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from Resnet23.config import PROCESSED_DIR
 from Resnet23.errors import InputError, IntegrityError
-from Resnet23.files import atomic_folder, atomic_path, atomic_write, printable, sha256_file
+from Resnet23.files import CsvLines, atomic_folder, atomic_path, atomic_write, printable, sha256_file
 from Resnet23.labels import join_labels, split_labels
 
 ARCHIVE = "images.tar"
@@ -132,7 +132,7 @@ def _extract(archive: Path, expected: dict[str, ManifestRow], folders: dict[str,
     """Write the members of the tar to `folders`; they must be the expected files, no more and no fewer."""
     remaining = dict(expected)
     try:
-        with tarfile.open(archive, "r:") as tar:
+        with tarfile.open(archive, "r:", encoding="utf-8") as tar:
             for member in tar:
                 row = remaining.pop(member.name, None)
                 png = tar.extractfile(member).read() if row and member.isreg() else b""
@@ -150,7 +150,7 @@ def _extract(archive: Path, expected: dict[str, ManifestRow], folders: dict[str,
 def _write_manifest(path: Path, rows: list[ManifestRow]) -> None:
     has_labels = any(row.labels is not None for row in rows)
     with open(path, "w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
+        writer = csv.writer(CsvLines(file))
         writer.writerow([*HEADER, LABELS_COLUMN] if has_labels else HEADER)
         for row in rows:
             labels = [join_labels(row.names)] if has_labels else []

@@ -17,7 +17,7 @@ from ruamel.yaml import YAML, RoundTripRepresenter
 
 from Resnet23.command import DebugOption, PresetOption, SetOption, run_command
 from Resnet23.config import PARAMS_FILE, RAW_DIR, TWIN, load_params
-from Resnet23.errors import InputError
+from Resnet23.errors import InputError, one_line
 from Resnet23.files import atomic_write, printable
 from Resnet23.keras_variant.params import KERAS_PARAMS_FILE, KerasParams, load_keras_params
 from Resnet23.outputs import KERAS, PYTORCH
@@ -144,7 +144,7 @@ def write_headed_params(path: Path, params: Mapping[str, Any], writer: str, temp
     document = yaml.load(HEADING.sub("", template.read_text(encoding="utf-8")))
     update_values(document, params)
     with atomic_write(path) as file:
-        file.write(f"# Written by {writer}\n")
+        file.write(f"# Written by {one_line(writer)}\n")  # it may name a value with a line break
         yaml.dump(document, file)
 
 

@@ -20,6 +20,7 @@ from loguru import logger
 
 from Resnet23.config import MODELS_DIR
 from Resnet23.errors import InputError
+from Resnet23.files import atomic_write, sweep
 
 RESUME_DIR = MODELS_DIR / ".resume"
 RUN_FILE = "run.json"  # in every such folder: names the tracker's run of the training
@@ -60,7 +61,12 @@ def code_files() -> list[Path]:
 
 
 def remove_old_states(own: Path) -> None:
-    """Keep, beside the folder `own`, those of the `KEPT_STATES` interrupted trainings that were saved last."""
+    """Keep, beside the folder `own`, those of the `KEPT_STATES` interrupted trainings that were saved last.
+
+    Of none is kept what it had half written when it was killed.
+    """
+    for run_file in own.parent.glob(f"*/{RUN_FILE}"):
+        sweep(run_file.parent)
     others = [file.parent for file in own.parent.glob(f"*/{RUN_FILE}") if file.parent != own]
     for folder in sorted(others, key=lambda folder: folder.stat().st_mtime)[:-KEPT_STATES]:
         logger.info(f"{folder}: an interrupted training of other parameters, too old to be kept, is removed")
@@ -77,12 +83,14 @@ def training_lock(folder: Path = RESUME_DIR) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     holder = folder / "pid"
     try:
-        with FileLock(folder / "lock", timeout=0):
-            holder.write_text(str(os.getpid()), encoding="utf-8")
-            yield
+        held = FileLock(folder / "lock", timeout=0).acquire()
     except Timeout:
         number = holder.read_text(encoding="utf-8") if holder.exists() else "unknown"
         raise InputError(
             f"{folder.parent}: another training is running in this project, process {number}; "
             f"wait for it, or stop it with: kill {number}"
         ) from None
+    with held:
+        with atomic_write(holder) as file:
+            file.write(str(os.getpid()))
+        yield

@@ -40,6 +40,7 @@ from Resnet23.figures.charts import plot_confusion_matrix
 from Resnet23.figures.probes import plot_layer_probes
 from Resnet23.figures.theme import Theme, draw_picture
 from Resnet23.files import atomic_write, printable, require_writable, write_json
+from Resnet23.interrupts import opening
 from Resnet23.modeling.device import choose_device
 from Resnet23.predictions import Predictions
 from Resnet23.tracking import Tracker, start_run
@@ -103,7 +104,7 @@ def main(
     encoder = _load(model_name, trust_remote_code).to(place)
     project = EncodedProject(encoder, features, place, batch_size, params.seed)
     project.require_images_of(range(len(features.classes)) if target is None else [target])
-    with _open_run(project, options, params) as tracker:
+    with opening(lambda: _open_run(project, options, params)) as tracker:
         multiclass = run_multiclass(project, options, output, tracker)
         binary = run_binary(project, options, target, output, tracker)
         layers = [] if skip_layers else probe(project)

@@ -14,6 +14,8 @@ from Resnet23.config import load_params
 from Resnet23.machine import describe_machine
 from Resnet23.project import write_params
 
+pytest_plugins = ["fault_record"]
+
 # Runs of tests do not belong on anybody's server.
 for variable in ("MLFLOW_TRACKING_URI", "DAGSHUB_REPO_OWNER", "DAGSHUB_REPO_NAME", "DAGSHUB_USER_TOKEN"):
     os.environ.pop(variable, None)

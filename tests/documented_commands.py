@@ -13,7 +13,24 @@ SHELLS = {"sh", "bash", "shell", "console"}
 # What begins a command. A block without a language is a shell's if its first line begins with one of these.
 PROGRAMS = {
     *("make", "python", "python3", "python3.12", "pip", "dvc", "resnet23", "torchrun", "accelerate", "git", "npm"),
-    *("source", "cd", "cp", "mv", "mkdir", "rm", "ls", "cat", "head", "tail", "cut", "grep", "printf", "echo", "kill"),
+    *(
+        "source",
+        "cd",
+        "cp",
+        "mv",
+        "mkdir",
+        "rm",
+        "ls",
+        "cat",
+        "head",
+        "tail",
+        "cut",
+        "grep",
+        "awk",
+        "printf",
+        "echo",
+        "kill",
+    ),
     *("curl", "base64", "tr", "free", "df", "du", "nvidia-smi", "conda", "docker", "pre-commit", "tensorboard"),
     *("mlflow", "node", "export", "unzip", "tar", "tee", "eval", "env"),
 }

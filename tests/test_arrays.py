@@ -136,6 +136,7 @@ def test_a_missing_file_is_named_with_the_command_that_makes_it(folder: Path, na
         ({"val_indices": [1]}, "val_indices"),
     ],
 )
+@pytest.mark.fault(21)
 def test_a_wrong_description_is_refused(folder: Path, values: dict[str, Any], found: str) -> None:
     change(folder, **values)
     with pytest.raises(IntegrityError, match=found) as caught:
@@ -183,6 +184,7 @@ def save_floats(path: Path) -> None:
 @pytest.mark.parametrize(
     "spoil", [save_objects, save_pickle, save_archive, cut_short, empty, spoil_header, save_floats]
 )
+@pytest.mark.fault(20)
 def test_a_foreign_array_is_refused_and_its_code_does_not_run(
     folder: Path, name: str, spoil: Callable[[Path], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -12,6 +12,7 @@ from Resnet23.command import explain
 from Resnet23.errors import InputError, IntegrityError, ResourceError, Terminated
 
 
+@pytest.mark.fault(18)
 @pytest.mark.parametrize(
     ("error", "code"),
     [
@@ -20,6 +21,7 @@ from Resnet23.errors import InputError, IntegrityError, ResourceError, Terminate
         (ResourceError("a"), 4),
         (OSError(28, "No space left on device", "x.npy"), 4),
         (MemoryError(), 4),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), 4),
         (Terminated(2), 130),
         (Terminated(15), 143),
         (click.UsageError("No such option:\n --x"), 2),

@@ -63,6 +63,7 @@ def test_every_preset_is_valid_and_says_its_command_cost_and_result(file, reposi
     assert not re.search(r"\b(COST|EXPECTED)\b", "\n".join(header)), f"{file.name}: its header has a placeholder"
 
 
+@pytest.mark.fault(12)
 def test_all_errors_are_reported_at_once_with_the_nearest_key(params_file):
     message = refusal("train: {lerning_rate: 0.1, epochs: two}\nmodle: {}\n", params_file)
     assert "did you mean learning_rate?" in message
@@ -92,6 +93,7 @@ def test_all_errors_are_reported_at_once_with_the_nearest_key(params_file):
         "train: 1\ntrain: 2",
     ],
 )
+@pytest.mark.fault(12)
 def test_wrong_types_ranges_and_syntax_are_refused(text, params_file):
     assert str(params_file) in refusal(text, params_file)
 
@@ -190,6 +192,7 @@ def test_the_neutral_defaults_are_pinned():
     assert {part.probability for part in (augment.color_jitter, augment.affine, augment.resized_crop)} == {0}
 
 
+@pytest.mark.fault(12)
 def test_later_assignments_win_and_wrong_ones_are_refused(params_file):
     params_file.write_text("seed: 0\ntrain: {epochs: 1}\n")
     assert load_params(params_file, assignments=["train.epochs=3", "train.epochs=4"]).train.epochs == 4
@@ -199,6 +202,7 @@ def test_later_assignments_win_and_wrong_ones_are_refused(params_file):
             load_params(params_file, assignments=[wrong])
 
 
+@pytest.mark.fault(12)
 def test_a_missing_or_unreadable_file_is_named(params_file):
     with pytest.raises(InputError, match=r"params\.yaml: no such file"):
         load_params(params_file)

@@ -170,7 +170,9 @@ def test_photos_of_any_size_become_squares_in_the_output_folder(project):
     assert not PROCESSED.exists()
 
 
-def test_all_bad_photos_are_listed_at_once_and_nothing_is_written(project):
+@pytest.mark.fault(6)
+def test_all_bad_photos_are_listed_at_once_and_nothing_is_written(project, record_property):
+    record_property("faults", 2)
     root = photos(project / "photos", *(f"{name}/{number}.png" for name in "ab" for number in range(4)))
     (root / "a/1.png").write_bytes(b"")
     (root / "b/2.png").write_text("text")

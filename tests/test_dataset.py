@@ -57,6 +57,7 @@ def test_a_folder_without_images_is_refused_by_name(tmp_path, name):
         CIFARCustomDataset(tmp_path / name)
 
 
+@pytest.mark.fault(8)
 def test_alpha_is_laid_on_white(tmp_path):
     (tmp_path / "a").mkdir()
     Image.new("RGBA", (8, 8), (255, 0, 0, 0)).save(tmp_path / "a" / "x.png")

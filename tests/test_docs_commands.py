@@ -50,14 +50,15 @@ NOT_RUN = [
     Reason(r"make bench-.*|python -m benchmarks\..*", "measures for minutes to hours: tests/benchmarks"),
     Reason(r".*(SCALE=(small|full)|make studies|study-worker|--scale (small|full)).*", "hours: tests/studies"),
     Reason(
-        r"make (test|test-slow|lint|format|notebooks|requirements|clean)\b.*", "tests, mends or removes this very tree"
+        r"make (test|test-slow|test-faults|soak|audit|lint|format|notebooks|requirements|clean)\b.*",
+        "tests, mends or removes this very tree",
     ),
     Reason(r".*cifar100.*", "CIFAR-100 has to be downloaded"),
     # Installing.
     Reason(
         r"(make setup|.*\bpip install|conda|npm|docker|pre-commit|rm -r|python3?[.\d]* -m venv|source ~).*", "installs"
     ),
-    Reason(r"grep -Ev .*", "prepares an installation"),
+    Reason(r"awk .*", "prepares an installation"),
     Reason(r"resnet23 --(install|show)-completion", "changes what the shell of the user does"),
     # The network, and other hosts.
     Reason(r"git .*|cd flowers|make (dagshub-init|sync-tracking).*|.*tracking\.sync.*|resnet23 sync", "a server"),

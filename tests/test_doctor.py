@@ -3,6 +3,7 @@
 import json
 import os
 import sqlite3
+import sys
 import threading
 import tomllib
 from collections.abc import Iterator
@@ -319,6 +320,19 @@ def test_the_pipeline(project):
     assert folder.check_pipeline().status == "problem"
     (project / "dvc.yaml").write_text("vars: []")
     assert "no stages" in folder.check_pipeline().found
+
+
+@pytest.mark.fault(25)
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="the file system takes valid Unicode names only")
+def test_a_folder_that_dvc_cannot_write_down_is_named(tmp_path, project, monkeypatch):
+    place = tmp_path / os.fsdecode(b"bees\xff")
+    (place / ".dvc").mkdir(parents=True)
+    (place / ".dvc" / "config").touch()
+    (project / "params.yaml").rename(place / "params.yaml")
+    monkeypatch.chdir(place)
+    found = folder.check_dvc()
+    assert found.status == "problem" and r"bees\xff: holds bytes that are not UTF-8" in found.found
+    assert "rename the folder" in found.mend
 
 
 def test_dvc_and_the_locks_of_processes_that_have_ended(project, monkeypatch):

@@ -99,6 +99,7 @@ def test_without_validation_every_image_is_trained_on() -> None:
     np.testing.assert_allclose(features.mean, features.train.images[0].mean(axis=(0, 1)) / 255)
 
 
+@pytest.mark.fault(10)
 @pytest.mark.parametrize(
     ("counts", "fraction", "named"),
     [
@@ -113,6 +114,7 @@ def test_a_class_too_small_to_split_is_named(counts: list[int], fraction: float,
         split_validation(np.repeat([0, 1], counts), ["ant", "bee"], fraction, seed=0)
 
 
+@pytest.mark.fault(10)
 def test_a_class_without_training_images_is_named() -> None:
     write_images(COUNTS | {("test", "wasp"): 2})
     with pytest.raises(InputError, match="no train images of the classes wasp"):
@@ -120,6 +122,7 @@ def test_a_class_without_training_images_is_named() -> None:
     assert not (FEATURES / "features.json").exists()
 
 
+@pytest.mark.fault(10)
 def test_no_test_images_at_all_is_an_error_and_one_class_without_is_not() -> None:
     write_images({("train", "ant"): 10, ("train", "bee"): 10, ("test", "ant"): 2})
     assert features_of(params()).info["class_counts"]["test"] == {"ant": 2, "bee": 0}
@@ -145,7 +148,9 @@ FAULTS: dict[str, tuple[str, Callable[[Path], Any], str]] = {
 }
 
 
-def test_every_bad_file_is_named_at_once() -> None:
+@pytest.mark.fault(6)
+def test_every_bad_file_is_named_at_once(record_property: Callable[[str, Any], None]) -> None:
+    record_property("faults", len(FAULTS))
     write_images()
     for file, spoil, _ in FAULTS.values():
         spoil(PROCESSED / file)
@@ -157,7 +162,9 @@ def test_every_bad_file_is_named_at_once() -> None:
     assert list(FEATURES.rglob("*.*")) == []
 
 
-def test_bad_files_are_skipped_and_listed() -> None:
+@pytest.mark.fault(6)
+def test_bad_files_are_skipped_and_listed(record_property: Callable[[str, Any], None]) -> None:
+    record_property("faults", len(FAULTS))
     rows = write_images()
     for file, spoil, _ in FAULTS.values():
         spoil(PROCESSED / file)
@@ -172,6 +179,7 @@ def test_bad_files_are_skipped_and_listed() -> None:
     assert sum(features.info["counts"].values()) == len(kept)
 
 
+@pytest.mark.fault(6)
 def test_a_class_of_which_nothing_is_left_is_named() -> None:
     write_images()
     for path in (PROCESSED / "train" / "honey bee").iterdir():
@@ -180,7 +188,9 @@ def test_a_class_of_which_nothing_is_left_is_named() -> None:
         make_features(params(on_bad_image="skip"), PROCESSED, FEATURES)
 
 
-def test_many_bad_files_are_counted() -> None:
+@pytest.mark.fault(6)
+def test_many_bad_files_are_counted(record_property: Callable[[str, Any], None]) -> None:
+    record_property("faults", 37)
     write_images()
     for path in PROCESSED.rglob("*.png"):
         path.unlink()
@@ -194,6 +204,7 @@ def test_images_of_another_size_are_refused() -> None:
         make_features(params(image_size=16), PROCESSED, FEATURES)
 
 
+@pytest.mark.fault(11)
 def test_leaked_images_are_reported_and_limited() -> None:
     same = np.full((SIDE, SIDE, 3), 7, np.uint8)
     write_images(train_ant_3=same, test_ant_1=same)

@@ -66,6 +66,31 @@ def test_a_folder_is_replaced_as_a_whole_or_not_at_all(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
+@pytest.mark.parametrize("stopped_at", [1, 2])
+def test_a_folder_that_is_stopped_between_its_two_renames_is_the_old_one(tmp_path, monkeypatch, stopped_at):
+    folder, rename, calls = tmp_path / "folder", os.replace, []
+    folder.mkdir()
+    (folder / "old").touch()
+
+    def stop(*paths):
+        calls.append(paths)
+        if len(calls) == stopped_at:
+            raise KeyboardInterrupt
+        rename(*paths)
+
+    monkeypatch.setattr(os, "replace", stop)
+    with pytest.raises(KeyboardInterrupt), atomic_folder(folder) as temporary:
+        (temporary / "new").touch()
+    assert [path.name for path in folder.iterdir()] == ["old"]
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+@pytest.mark.parametrize("text", ["I/O error: No space left on device (os error 28)", "database or disk is full"])
+def test_a_full_disk_is_known_by_what_libraries_say_of_it(tmp_path, text):
+    with pytest.raises(ResourceError, match="the disk is full"), atomic_path(tmp_path / "new.safetensors"):
+        raise RuntimeError(text)
+
+
 def test_json_is_readable_and_refuses_what_json_does_not_know(tmp_path):
     file = tmp_path / "values.json"
     write_json(file, {"name": "Žofie", "value": 0.5})

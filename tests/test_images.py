@@ -36,23 +36,27 @@ def grey_png_header(width: int, height: int) -> bytes:
     return content
 
 
+@pytest.mark.fault(8)
 def test_grey_and_binary_become_rgb():
     assert pixels(save(Image.fromarray(np.array([[0, 7, 255]], np.uint8)))) == [BLACK, (7, 7, 7), WHITE]
     assert pixels(save(Image.fromarray(np.array([[True, False]])))) == [WHITE, BLACK]
 
 
+@pytest.mark.fault(8)
 @pytest.mark.parametrize("kind", ["PNG", "TIFF"])
 def test_16_bit_grey_is_scaled_not_clipped(kind):
     grey = Image.fromarray(np.array([[0, 128, 256, 257, 32768, 65535]], np.uint16))
     assert [pixel[0] for pixel in pixels(save(grey, kind))] == [0, 0, 1, 1, 128, 255]
 
 
+@pytest.mark.fault(8)
 def test_transparency_is_composited_on_white():
     rgba = Image.fromarray(np.array([[[255, 0, 0, 255], [255, 0, 0, 0], [0, 0, 0, 51]]], np.uint8))
     assert pixels(save(rgba)) == [RED, WHITE, (204, 204, 204)]
     assert pixels(save(Image.fromarray(np.array([[[0, 255], [0, 0]]], np.uint8), "LA"))) == [BLACK, WHITE]
 
 
+@pytest.mark.fault(8)
 def test_transparent_palette_and_colour_keys_are_composited_on_white():
     palette = Image.new("P", (2, 1))
     palette.putpalette([*RED, *BLACK])
@@ -64,12 +68,14 @@ def test_transparent_palette_and_colour_keys_are_composited_on_white():
     assert pixels(save(deep, transparency=0)) == [WHITE, WHITE]
 
 
+@pytest.mark.fault(8)
 def test_cmyk_becomes_rgb():
     cmyk = Image.new("CMYK", (8, 8), (0, 255, 255, 0))
     red, green, blue = pixels(save(cmyk, "JPEG", quality=100))[0]
     assert red > 250 and green < 5 and blue < 5
 
 
+@pytest.mark.fault(8)
 @pytest.mark.parametrize("mode", ["I", "F"])
 def test_32_bit_pixels_are_refused(mode):
     with pytest.raises(InputError, match="photo: 32-bit pixels"):
@@ -85,12 +91,14 @@ def test_exif_orientation_is_applied():
     assert decoded.getpixel((0, 0)) == RED
 
 
+@pytest.mark.fault(8)
 def test_content_decides_not_the_suffix(tmp_path):
     path = tmp_path / "photo.png"
     path.write_bytes(save(Image.new("RGB", (4, 4), RED), "JPEG"))
     assert load_image(path, 4, "crop").shape == (4, 4, 3)
 
 
+@pytest.mark.fault(7)
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
 @pytest.mark.parametrize("side", [8_001, 10_000, 40_000])  # at the last two Pillow itself warns and refuses
 def test_huge_images_are_refused_from_the_header(side):
@@ -98,6 +106,7 @@ def test_huge_images_are_refused_from_the_header(side):
         decode_image(grey_png_header(side, side), "bomb")
 
 
+@pytest.mark.fault(6)
 @pytest.mark.parametrize(
     "damage",
     [

@@ -6,12 +6,14 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 
 import psutil
 import pytest
 from small_project import REPOSITORY
 
-from Resnet23.interrupts import SIGNALS, deferred_signals, dvc_process, has_ended
+from Resnet23.errors import Terminated
+from Resnet23.interrupts import SIGNALS, deferred_signals, dvc_process, has_ended, opening
 
 SLEEP = [sys.executable, "-c", "import time; time.sleep(60)"]
 
@@ -26,6 +28,7 @@ def delivered() -> Iterator[list[int]]:
         signal.signal(number, handler)
 
 
+@pytest.mark.fault(14)
 @pytest.mark.parametrize("number", SIGNALS)
 def test_a_signal_waits_for_the_end_of_the_block(number, delivered):
     with deferred_signals() as arrived:
@@ -74,6 +77,38 @@ def test_outside_the_main_thread_nothing_is_held_back(delivered):
     assert seen == [before, []]
 
 
+@pytest.mark.fault(14)
+def test_what_was_open_when_a_signal_came_is_closed():
+    """A signal that comes while it opens would otherwise come before the `with` statement knows of it."""
+    seen = []
+
+    def stop(number: int, _: object) -> None:
+        raise Terminated(number)
+
+    @contextmanager
+    def closing() -> Iterator[str]:
+        try:
+            yield "open"
+        except Terminated:
+            seen.append("closed")
+            raise
+
+    def create() -> AbstractContextManager[str]:
+        signal.raise_signal(signal.SIGTERM)
+        seen.append("created")
+        return closing()
+
+    handler = signal.signal(signal.SIGTERM, stop)
+    try:
+        with pytest.raises(Terminated), opening(create):
+            pytest.fail("the signal came before")
+    finally:
+        signal.signal(signal.SIGTERM, handler)
+    assert seen == ["created", "closed"]
+    with opening(closing) as opened:
+        assert opened == "open"
+
+
 def test_without_dvc_there_is_no_process_to_watch(monkeypatch):
     monkeypatch.delenv("DVC_STAGE", raising=False)
     assert dvc_process() is None
@@ -86,6 +121,7 @@ subprocess.run(["/bin/sh", "-c", sys.argv[1]], check=True)
 """
 
 
+@pytest.mark.fault(24)
 @pytest.mark.parametrize("command", ["exec {0}", "{0}; true", "bash -c '{0}; true'; true"])
 def test_the_process_of_dvc_is_found_behind_any_number_of_shells(command, tmp_path):
     (tmp_path / "dvc").write_text(FAKE_DVC)

@@ -64,6 +64,7 @@ def test_each_pipeline_takes_its_own_part_of_a_preset(params_file):
         ("train: {epochs: 0}\nseed: -1", "seed: found -1"),
     ],
 )
+@pytest.mark.fault(12)
 def test_what_is_wrong_is_refused_by_name(text, message, params_file):
     params_file.write_text(text)
     with pytest.raises(InputError, match=message.replace(".", r"\.")):

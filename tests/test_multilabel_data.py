@@ -117,6 +117,7 @@ def test_an_image_is_kept_as_long_as_one_of_its_labels_needs_it(photos):
     assert kept == [0, 1, 2, 3, 4, 6, 8, 9, 13, 14]
 
 
+@pytest.mark.fault(6)
 def test_bad_images_are_named_or_skipped_with_their_targets(photos):
     download()
     for file in ("train/images/00004.png", "test/images/00001.png"):
@@ -129,6 +130,7 @@ def test_bad_images_are_named_or_skipped_with_their_targets(photos):
     assert (len(features.train), len(features.test)) == (29, 9)
 
 
+@pytest.mark.fault(6)
 def test_a_label_of_which_nothing_is_left_is_named(photos):
     download()
     for row in range(4, 30, 5):
@@ -137,6 +139,7 @@ def test_a_label_of_which_nothing_is_left_is_named(photos):
         features_of(on_bad_image="skip")
 
 
+@pytest.mark.fault(10)
 def test_a_label_too_rare_to_hold_some_out_is_named_in_a_warning(photos):
     table = photos / "labels.csv"
     table.write_text(table.read_text().replace("photo-0.png,ant,", "photo-0.png,ant|moth,"))
@@ -152,6 +155,7 @@ def test_a_label_too_rare_to_hold_some_out_is_named_in_a_warning(photos):
     )
 
 
+@pytest.mark.fault(10)
 def test_when_no_label_has_two_images_the_way_to_train_without_validation_is_named():
     with pytest.raises(
         InputError, match=r"bee \(1\); .* set it to 0 and train\.thresholds\.goal to null to train on all"
@@ -159,6 +163,7 @@ def test_when_no_label_has_two_images_the_way_to_train_without_validation_is_nam
         split_validation(np.eye(2, dtype=np.uint8), ["ant", "bee"], 0.2, seed=0)
 
 
+@pytest.mark.fault(11)
 def test_an_image_in_both_splits_is_reported_and_limited(photos):
     (photos / "photo-35.png").write_bytes((photos / "photo-2.png").read_bytes())
     download()
@@ -168,6 +173,7 @@ def test_an_image_in_both_splits_is_reported_and_limited(photos):
         features_of(max_leaked=0)
 
 
+@pytest.mark.fault(6)
 def test_bad_photos_are_all_listed_and_nothing_is_written(photos):
     (photos / "photo-1.png").write_text("text")
     (photos / "photo-7.png").write_bytes(encode_png(np.zeros((8100, 8100, 3), np.uint8)))

@@ -99,6 +99,7 @@ def test_splits_by_any_usual_name_become_train_and_test(splits, expected, remark
     assert sum(1 for _ in (tmp_path / "project").rglob("*.jpg")) == 0  # links, no copies
 
 
+@pytest.mark.fault(25)
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems allow no such names")
 def test_names_that_are_no_text_are_read_through_a_link(tmp_path, here, monkeypatch):
     images = photos(tmp_path / os.fsdecode(b"photos \xff\n"))
@@ -142,6 +143,7 @@ def test_a_table_of_labels_makes_it_multilabel(tmp_path):
 # What is wrong with the images
 
 
+@pytest.mark.fault(9)
 def test_a_class_with_test_images_only_is_refused_with_the_nearest_name(tmp_path):
     photos(tmp_path, "train", "val")
     (tmp_path / "val" / "bees").rename(tmp_path / "val" / "bess")
@@ -323,6 +325,15 @@ def test_wrong_places_are_refused(tmp_path, here):
         check_places(tmp_path / "new", Path())
     check_places(tmp_path / "new", images)
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.fault(25)
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="the file system takes valid Unicode names only")
+def test_a_place_that_dvc_cannot_write_down_is_refused(tmp_path, here):
+    images, place = photos(tmp_path / "photos"), tmp_path / os.fsdecode(b"bees\xff")
+    with pytest.raises(InputError, match=r"bees\\xff: holds bytes that are not UTF-8, which DVC refuses; name another"):
+        check_places(place, images)
+    assert not place.exists()
 
 
 def test_places_where_no_folder_can_be_made_are_named(tmp_path, here):

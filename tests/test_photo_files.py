@@ -145,6 +145,7 @@ def enlarge(path: Path) -> None:
     path.write_bytes(encode_png(np.zeros((2 * SIDE, SIDE, 3), np.uint8)))
 
 
+@pytest.mark.fault(6)
 @pytest.mark.parametrize(
     ("spoil", "reason"), [(remove, "no such file"), (cut, "damaged"), (edit, "SHA-256"), (enlarge, "SHA-256")]
 )

@@ -168,6 +168,8 @@ def wait_for(line_start: str, process: subprocess.Popen[str]) -> list[psutil.Pro
     pytest.fail("".join(lines))
 
 
+@pytest.mark.slow
+@pytest.mark.fault(16)
 def test_a_training_goes_on_after_it_was_killed_and_after_dvc_was(pipeline, tmp_path):
     lock = (pipeline / "dvc.lock").read_text()
     set_params(pipeline, "train.epochs=40", "train.ema_decay=0.9", "train.checkpoint_steps=2")

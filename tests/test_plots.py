@@ -202,6 +202,7 @@ def test_files_of_different_runs_are_refused(project):
         read_results()
 
 
+@pytest.mark.fault(20)
 def test_a_pickle_in_the_inspection_file_is_not_run(project):
     write_results(project, ["a", "b"])
     np.savez(project / "models/inspection.npz", batch=np.array([Params()], dtype=object))

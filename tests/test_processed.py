@@ -151,6 +151,7 @@ def test_a_tar_that_is_not_the_manifests_is_refused(folder, change, kind):
     assert not (folder.parent / "outside.png").exists()
 
 
+@pytest.mark.fault(3)
 def test_a_truncated_or_missing_tar_is_named(folder):
     (folder / ".stamp").unlink()
     tar = folder / "images.tar"

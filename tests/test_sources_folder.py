@@ -69,12 +69,15 @@ def test_without_a_test_folder_each_class_is_split_by_the_seed(tmp_path, log):
     assert split != rows(read(tmp_path, seed=1, test_fraction=0.2))
 
 
+@pytest.mark.fault(10)
 def test_a_class_of_one_image_cannot_be_split():
     with pytest.raises(InputError, match="class b: found 1 image"):
         split_examples([Example("train", name, "x", Path("x")) for name in "aab"], 0.2, 0)
 
 
-def test_stray_and_hidden_files_are_counted_in_one_line(tmp_path, log):
+@pytest.mark.fault(9)
+def test_stray_and_hidden_files_are_counted_in_one_line(tmp_path, log, record_property):
+    record_property("faults", 6)
     make(
         tmp_path,
         "train/a/1.png",
@@ -92,6 +95,7 @@ def test_stray_and_hidden_files_are_counted_in_one_line(tmp_path, log):
     assert "ignored" in log[0] and ": 6 (train/.git, train/a/.hidden.png, train/b/inner, ...)" in log[0]
 
 
+@pytest.mark.fault(9)
 def test_a_class_that_is_only_in_test_is_refused_with_the_nearest_name(tmp_path, log):
     make(tmp_path, "train/cat/1.png", "train/dog/1.png", "test/cat/1.png", "test/dogs/1.png")
     with pytest.raises(InputError, match=r"has test images of dogs, but no training images; did you mean dog\?"):
@@ -104,6 +108,7 @@ def test_a_class_that_is_only_in_train_is_told(tmp_path, log):
     assert "has training images of c, but no test images" in log[0]
 
 
+@pytest.mark.fault(10)
 @pytest.mark.parametrize(
     ("names", "empty", "message"),
     [
@@ -124,12 +129,17 @@ def test_other_layouts_are_refused_and_the_right_one_is_named(tmp_path, log, nam
 def test_a_missing_or_absent_source_is_named(log):
     with pytest.raises(InputError, match=r"data\.source: nowhere does not exist"):
         read("nowhere")
+    for odd in ("~nobody-of-this-name/photos", "x" * 300):
+        with pytest.raises(InputError, match=rf"data\.source: {odd} does not exist"):
+            read(odd)
     with pytest.raises(InputError, match=r"data\.source: found null"):
         load(DataParams(dataset="folder"), 0)
 
 
+@pytest.mark.fault(25)
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="the file system takes valid Unicode names only")
-def test_names_that_are_not_utf8_are_printable(tmp_path, log):
+def test_names_that_are_not_utf8_are_printable(tmp_path, log, record_property):
+    record_property("faults", 4)
     make(tmp_path, "a\nb/1\n2.png", "a\nb/3.png")
     odd = os.fsdecode(os.fsencode(tmp_path) + b"/c\xff")
     os.mkdir(odd)
@@ -141,6 +151,23 @@ def test_names_that_are_not_utf8_are_printable(tmp_path, log):
         ("c\\xff", "c\\xff/1\\xfe.png"),
         ("c\\xff", "c\\xff/2.png"),
     }
+
+
+@pytest.mark.fault(25)
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="the file system takes valid Unicode names only")
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        ([b"c\xff", rb"c\xff"], r"two class folders are called c\\xff when bytes that are not UTF-8 are written"),
+        ([b"\xff" * 64, b"c"], r"class (\\xff){64}: found a name of more than 255 bytes"),
+    ],
+    ids=["alike in print", "too long in print"],
+)
+def test_classes_whose_printable_names_cannot_be_folders_are_refused(tmp_path, log, names, message):
+    for name in names:
+        make(tmp_path, *(f"{os.fsdecode(name)}/{number}.png" for number in "12"))
+    with pytest.raises(InputError, match=message):
+        read(tmp_path)
 
 
 def test_an_archive_may_hold_the_folder_or_a_folder_around_it(tmp_path, log):

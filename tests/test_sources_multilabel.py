@@ -266,6 +266,7 @@ def test_an_archive_may_hold_the_labels_beside_a_folder_of_images_or_a_folder_ar
         assert all(example.image.is_file() for example in examples)
 
 
+@pytest.mark.fault(25)
 @pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="the file system takes valid Unicode names only")
 def test_names_may_hold_anything(tmp_path, log):
     root = make(tmp_path / "my photos 🍎", "a b.png", "ü\n1.png", "c,d.png")
@@ -275,6 +276,15 @@ def test_names_may_hold_anything(tmp_path, log):
     examples = load(DataParams(dataset="multilabel", source=str(root)), 0)
     assert labels(examples) == {"a b.png": ("x", "é"), "ü\n1.png": ("x",), "c,d.png": ("é",), "e\\xff.png": ("x",)}
     assert all(example.image.is_file() for example in examples)
+
+
+@pytest.mark.fault(25)
+@pytest.mark.skipif(sys.platform in ("win32", "darwin"), reason="the file system takes valid Unicode names only")
+def test_two_files_of_one_printable_name_are_refused(tmp_path, log):
+    root = make(tmp_path / "photos", r"e\xff.png")
+    Image.new("RGB", (4, 4)).save(os.fsdecode(os.fsencode(root) + b"/e\xff.png"), "PNG")
+    with pytest.raises(InputError, match=r"photos: two files are called e\\xff\.png when bytes that are not UTF-8"):
+        read(root, "file,labels", r"e\xff.png,x")
 
 
 def test_the_photos_of_fruits(log):

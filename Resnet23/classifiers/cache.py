@@ -59,7 +59,7 @@ def encode_once(
             rows = np.lib.format.open_memmap(temporary, "w+", np.float32, shape)
             _encode_into(rows, encoder, loader, device)
             rows.flush()
-    return Encoded(np.load(path, mmap_mode="r")[None], labels)
+    return Encoded(np.load(path, mmap_mode="r", allow_pickle=False)[None], labels)
 
 
 def encode_views(
@@ -142,12 +142,14 @@ def _is_current(path: Path, shape: tuple[int, int], encoder: Encoder, loader: Da
     A module whose code was edited may compute something else with the same weights and structure.
     """
     try:
-        rows = np.load(path, mmap_mode="r")
-    except (OSError, ValueError):  # no such file, or a damaged one
+        rows = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError):  # no such file, or a damaged one
+        return False
+    if not isinstance(rows, np.memmap) or (rows.shape, rows.dtype) != (shape, np.float32):
         return False
     images, _ = read_items(loader, range(min(COMPARED, shape[0])))
     features = encode(encoder, images, device, shape[1])
-    return rows.shape == shape and are_close(features, torch.from_numpy(rows[: len(images)].copy()).to(device))
+    return are_close(features, torch.from_numpy(rows[: len(images)].copy()).to(device))
 
 
 def _encode_into(rows: np.ndarray, encoder: Encoder, loader: DataLoader, device: torch.device) -> Tensor:

@@ -3,6 +3,7 @@
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from pickle import UnpicklingError
 from types import ModuleType
 from typing import Any
 
@@ -10,7 +11,7 @@ import torch
 from loguru import logger
 from torch import nn
 
-from Resnet23.errors import InputError, missing_package
+from Resnet23.errors import InputError, IntegrityError, missing_package
 from Resnet23.files import printable
 from Resnet23.modeling.checkpoint import Preprocessing
 
@@ -30,7 +31,8 @@ def load_auto_model(name_or_path: str, trust_remote_code: bool) -> tuple[nn.Modu
     """The AutoModel of a local folder or of a name on the hub in float32, and its preprocessing where it is known.
 
     Code that comes with a model runs only with `trust_remote_code`. Raises InputError when there is no such model, it
-    cannot be loaded, weights are missing, or it wants images that this project does not make.
+    cannot be loaded, weights are missing, or it wants images that this project does not make, and IntegrityError when
+    its weights are a pickle that holds more than weights.
     """
     transformers = import_transformers()
     _check_path(name_or_path)
@@ -39,6 +41,11 @@ def load_auto_model(name_or_path: str, trust_remote_code: bool) -> tuple[nn.Modu
             model, loaded = transformers.AutoModel.from_pretrained(
                 name_or_path, trust_remote_code=trust_remote_code, dtype=torch.float32, output_loading_info=True
             )
+    except UnpicklingError:
+        raise IntegrityError(
+            f"{printable(name_or_path)}: its weights are a pickle that is damaged or holds code, which did not run; "
+            "get weights in safetensors"
+        ) from None
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
         raise InputError(f"{printable(name_or_path)}: no encoder that loads ({_first_line(error)})") from None
     _drop_untrained_pooler(model, loaded["missing_keys"], name_or_path)

@@ -31,6 +31,7 @@ from Resnet23.config import ENCODER_DIR, PARAMS_FILE, Params, load_params
 from Resnet23.dataset import FeatureDataset, resize
 from Resnet23.files import atomic_folder, require_writable
 from Resnet23.history import EpochRecord, write_history
+from Resnet23.interrupts import opening
 from Resnet23.modeling.consistency import check_consistency
 from Resnet23.modeling.device import choose_device
 from Resnet23.modeling.evaluate import Evaluation, evaluate
@@ -101,7 +102,7 @@ def main(
         if fresh:
             resume.remove()
         remove_old_states(resume.folder)
-        with _open_run(features, params, resume) as tracker:
+        with opening(lambda: _open_run(features, params, resume)) as tracker:
             pretrained = pretrain(features, params, lambda record: _report(record, params, tracker), resume)
             tracker.log_metrics({"best_epoch": pretrained.result.best_epoch, "test_accuracy": pretrained.test.accuracy})
             save(pretrained, features, params)

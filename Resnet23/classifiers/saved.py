@@ -5,17 +5,41 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from pydantic import ConfigDict, Field
 from torch import Tensor, nn
 
 from Resnet23.classifiers.encoders import Encoder, load_encoder, weights_digest
 from Resnet23.classifiers.heads import create_binary_classifier_head, create_multiclass_classifier_head
+from Resnet23.config import shortened
 from Resnet23.errors import InputError, IntegrityError
 from Resnet23.files import atomic_write, printable
 from Resnet23.modeling.checkpoint import Decision, Preprocessing
-from Resnet23.modeling.weightfiles import load_plain
+from Resnet23.modeling.weightfiles import (
+    Description,
+    StoredPreprocessing,
+    check_description,
+    check_tensors,
+    load_plain,
+)
 
 FORMAT = "resnet23-head"
 VERSION = 1
+
+
+class StoredHead(Description):
+    """What a head's file holds besides its weights; further keys pass unchecked."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    input_features: int = Field(ge=1)
+    hidden_features: int = Field(ge=1)
+    dropout_rate: float = Field(ge=0, le=1)
+    classes: list[str] = Field(min_length=1)
+    threshold: float | None
+    encoder: str | None
+    is_encoder_local: bool
+    encoder_sha256: str
+    preprocessing: StoredPreprocessing | None
 
 
 class EncoderWithHead(nn.Module):
@@ -149,14 +173,14 @@ def load_head(path: str | Path) -> SavedHead:
     found = (content.get("format"), content.get("version"))
     if found != (FORMAT, VERSION):
         raise IntegrityError(
-            f"{printable(path)}: found format {found[0]!r} version {found[1]!r}, expected {FORMAT!r} version {VERSION}"
+            f"{printable(path)}: found format {shortened(found[0])} version {shortened(found[1])}, expected {FORMAT!r} "
+            f"version {VERSION}"
         )
-    try:
-        fields = {name: content[name] for name in SavedHead.__dataclass_fields__}
-        if fields["preprocessing"] is not None:
-            fields["preprocessing"] = Preprocessing(**fields["preprocessing"])
-    except (KeyError, TypeError) as error:
-        raise IntegrityError(f"{printable(path)}: an incomplete head ({error}); train it again") from None
+    check_tensors(content.get("state_dict"), path)
+    check_description(StoredHead, content, path, "head", "train it again")
+    fields = {name: content[name] for name in SavedHead.__dataclass_fields__}
+    if fields["preprocessing"] is not None:
+        fields["preprocessing"] = Preprocessing(**fields["preprocessing"])
     saved = SavedHead(**fields)
     saved.build_head(printable(path))
     return saved

@@ -18,7 +18,7 @@ from Resnet23.classifiers.heads import create_binary_classifier_head, create_mul
 from Resnet23.classifiers.objectives import Objective, binary_objective, multiclass_objective, one_vs_rest_objective
 from Resnet23.classifiers.stacked import StackedHeads
 from Resnet23.classifiers.validation import evaluate_features
-from Resnet23.errors import InputError, Resnet23Error
+from Resnet23.errors import Diverged, InputError
 from Resnet23.modeling.checkpoint import Checkpoint
 
 
@@ -59,8 +59,8 @@ def train_binary_classifier(
     It is moved to the device, frozen and left in evaluation mode; its weights and statistics stay as they are. Each
     image is encoded once, see `open_batches`. The head of the last epoch is returned.
 
-    Raises InputError when encoder, `input_features` and labels do not fit together, and Resnet23Error when the loss is
-    no longer a finite number.
+    Raises InputError when encoder, `input_features` and labels do not fit together, and Diverged when the loss is no
+    longer a finite number.
     """
     head = create_binary_classifier_head(input_features, hidden_features, dropout_rate)
     loaders = (train_loader, val_loader)
@@ -143,13 +143,13 @@ def train_head(
     optimizer = Adam(head.parameters(), lr=learning_rate, fused=True)
     with trange(1, num_epochs + 1, desc="epochs", unit="epoch", disable=None) as bar:
         for epoch in bar:
-            train_loss = _train_epoch(head, objective, train_batches, optimizer, device)
-            if not math.isfinite(train_loss):
-                raise Resnet23Error(
-                    f"the loss is not a finite number in epoch {epoch}; try a lower learning rate, and see that the "
-                    f"features of the encoder {encoder.name} are finite"
-                )
+            train_loss, step = _train_epoch(head, objective, train_batches, optimizer, device)
             validation = evaluate_features(head, objective, val_batches, device)
+            if not math.isfinite(train_loss) or not math.isfinite(validation.loss):
+                raise Diverged(
+                    f"the loss is not a finite number in epoch {epoch}, step {step}, learning rate {learning_rate:g}; "
+                    f"try a lower one, and see that the features of the encoder {encoder.name} are finite"
+                )
             bar.set_postfix(accuracy=f"{validation.accuracy:.1f}%", refresh=False)
             on_epoch(HeadEpoch(epoch, train_loss, validation.loss, validation.accuracy))
     return head.eval()
@@ -157,10 +157,13 @@ def train_head(
 
 def _train_epoch(
     head: nn.Module, objective: Objective, batches: FeatureBatches, optimizer: Optimizer, device: torch.device
-) -> float:
-    """One pass over the batches; the mean loss of an image, each batch before its step."""
+) -> tuple[float, int]:
+    """One pass over the batches; the mean loss of an image, each batch before its step, and the number of a step.
+
+    That is the first one whose loss is not a finite number, else the last one.
+    """
     head.train()
-    total, count = torch.zeros((), device=device), 0
+    total, count, losses = torch.zeros((), device=device), 0, []
     for features, labels in tqdm(batches, desc="train", unit="batch", leave=False, disable=None):
         logits = head(features.to(device))
         targets = objective.targets(labels.cpu(), logits.shape[1]).to(device)
@@ -168,8 +171,10 @@ def _train_epoch(
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        total += loss.detach() * len(targets)
+        losses.append(loss.detach())
+        total += losses[-1] * len(targets)
         count += len(targets)
     if not count:
         raise InputError("the loader gives no batches; expected images to train on")
-    return total.item() / count
+    finite = torch.stack(losses).isfinite().tolist()  # on a GPU only now, as looking makes it wait
+    return total.item() / count, finite.index(False) + 1 if False in finite else len(finite)

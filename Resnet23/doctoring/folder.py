@@ -17,7 +17,7 @@ from Resnet23.config import PARAMS_FILE, PROCESSED_DIR, RAW_DIR, DataParams, loa
 from Resnet23.doctoring.findings import Finding, ok, problem, warning
 from Resnet23.doctoring.programs import answer_of
 from Resnet23.errors import InputError, name_some
-from Resnet23.files import printable
+from Resnet23.files import is_text, printable
 from Resnet23.places import public_form
 from Resnet23.revision import git_revision
 
@@ -64,6 +64,11 @@ def check_dvc() -> Finding | None:
     if root is None:
         inside = answer_of(["git", "rev-parse", "--is-inside-work-tree"]) == "true"
         return problem("not initialised in this folder", "dvc init" if inside else "dvc init --no-scm")
+    if not is_text(root):
+        return problem(
+            f"{printable(root)}: holds bytes that are not UTF-8, and then `dvc repro` fails",
+            "rename the folder; the modules, such as python -m Resnet23.features, run here one by one",
+        )
     try:
         held = list(lock_holders(root / ".dvc" / "tmp" / "rwlock"))
     except ValueError:

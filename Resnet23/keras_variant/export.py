@@ -55,7 +55,8 @@ def main(
         FORMATS[name].require()
     classifier, features = load_classifier(model), read_features()
     check_fit(classifier, features)
-    require_writable(output)
+    for folder in (output, KERAS_EXPORT_RESULTS.parent):
+        require_writable(folder)
     source = Source(classifier, sha256_file(model), calibration_images(features))
     samples = take_samples(classifier, features, limit)
     original = measure(model, read_original, as_pixels, [samples])

@@ -7,7 +7,7 @@ from loguru import logger
 
 from Resnet23.arrays import Features, read_features
 from Resnet23.command import DebugOption, PresetOption, SetOption, run_command
-from Resnet23.files import write_json
+from Resnet23.files import require_writable, write_json
 from Resnet23.keras_variant.params import KERAS_PARAMS_FILE, KerasParamsOption, load_keras_params
 from Resnet23.keras_variant.saved import KerasClassifier, check_fit, load_classifier
 from Resnet23.modeling.evaluation_record import confusion_table, report_text, tracked_metrics
@@ -27,6 +27,7 @@ def main(
     """Predict the test split with models/keras/model.keras and measure how good it is."""
     params = load_keras_params(params_file, preset, assignments)
     classifier, features = load_classifier(), read_features()
+    require_writable(KERAS.predictions.parent)
     predictions, metrics = evaluate_splits(classifier, features, params.predict.batch_size)
     write_predictions(KERAS.predictions, predictions)
     write_json(KERAS.metrics, metrics)

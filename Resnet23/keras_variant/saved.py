@@ -11,7 +11,7 @@ import numpy as np
 from pydantic import BaseModel, Field, ValidationError
 
 from Resnet23.arrays import Features, Split
-from Resnet23.errors import InputError, IntegrityError, name_some
+from Resnet23.errors import InputError, IntegrityError, Resnet23Error, name_some, one_line
 from Resnet23.files import atomic_path, printable
 from Resnet23.keras_variant.calibration import calibrated
 from Resnet23.keras_variant.data import Batches
@@ -91,22 +91,35 @@ def save(model: "keras.Model", path: Path, description: Mapping[str, Any]) -> No
 def load_classifier(path: Path = KERAS.checkpoint) -> KerasClassifier:
     """Read what the training stage wrote.
 
-    Raises InputError when there is no such file and IntegrityError when it is damaged or has no description.
+    Raises InputError when there is no such file and IntegrityError when it is damaged, has no description or holds
+    code, which does not run.
     """
-    keras = import_keras()
     try:
-        with zipfile.ZipFile(path) as archive:
-            description = json.loads(archive.read(DESCRIPTION))
-        check_description(description)
-        return KerasClassifier(keras.saving.load_model(path, compile=False), description)
+        description = read_description(path)
+        return KerasClassifier(import_keras().saving.load_model(path, compile=False, safe_mode=True), description)
     except FileNotFoundError:
         raise InputError(f"{printable(path)}: no such file; `{KERAS.command('train')}` writes it") from None
-    except (zipfile.BadZipFile, KeyError, ValueError, TypeError, OSError) as error:
-        reason = " ".join(str(error).split())[:300]
+    except (Resnet23Error, MemoryError):
+        raise
+    except Exception as error:  # of a dozen kinds, as the damage may be
+        reason = one_line(" ".join(str(error).split())[:300])
         raise IntegrityError(
             f"{printable(path)}: not a classifier that this project has saved ({reason}); "
             f"run `{KERAS.command('train')}` again"
         ) from None
+
+
+def read_description(path: Path) -> dict[str, Any]:
+    """What a .keras file says of its classifier, once all of the file is what its checksums say.
+
+    Raises FileNotFoundError, ValueError for a wrong description, and what zipfile raises.
+    """
+    with zipfile.ZipFile(path) as archive:
+        if damaged := archive.testzip():
+            raise ValueError(f"wrong checksum of {damaged}")
+        description = json.loads(archive.read(DESCRIPTION))
+    check_description(description)
+    return description
 
 
 def check_description(description: Any) -> None:

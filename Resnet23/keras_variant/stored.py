@@ -4,6 +4,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
+from zipfile import BadZipFile
 
 from loguru import logger
 
@@ -36,7 +37,7 @@ def read_network(path: str, build: Callable[[Options], "keras.Model"], options: 
         with warnings.catch_warnings():
             warnings.simplefilter("error", UserWarning)  # layers for which the file has nothing
             model.load_weights(path)
-    except (ValueError, TypeError, OSError, KeyError, UserWarning) as error:
+    except (ValueError, TypeError, OSError, KeyError, BadZipFile, UserWarning) as error:
         reason = " ".join(str(error).split())[:300]
         raise IntegrityError(
             f"{printable(path)}: no network that Keras has saved, or another one ({reason}); expected one that "

@@ -2,16 +2,17 @@
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from Resnet23.errors import IntegrityError
+from Resnet23.config import shortened
+from Resnet23.errors import InputError, IntegrityError
 from Resnet23.files import atomic_write, printable
-from Resnet23.modeling.weightfiles import FORMAT, VERSION, check_version, load_plain
+from Resnet23.modeling.weightfiles import FORMAT, VERSION, check_checkpoint, check_tensors, load_plain
 from Resnet23.modeling.zoo import create_model
 
 DEFAULT_THRESHOLD = 0.5  # of a label for which none has been chosen
@@ -55,18 +56,20 @@ class Checkpoint:
     task: str
     params: dict[str, Any]  # params.yaml as the training saw it
     git_revision: str | None
+    origin: str = field(default="the checkpoint", compare=False)  # the file, for messages; not stored in it
 
-    def build_model(self, origin: str = "the checkpoint") -> nn.Module:
+    def build_model(self, origin: str | None = None) -> nn.Module:
         """The network with its weights, in evaluation mode.
 
-        Raises IntegrityError, naming `origin`, when weights and network differ.
+        Raises IntegrityError, naming `origin`, by default the file, when weights and network differ.
         """
-        return build_model(self.model, len(self.classes), self.state_dict, origin)
+        return build_model(self.model, len(self.classes), self.state_dict, origin or self.origin)
 
 
 def save_checkpoint(path: str | Path, checkpoint: Checkpoint) -> None:
     """Write a checkpoint atomically. Equal contents give equal bytes, whatever the file's name."""
     content = {"format": FORMAT, "version": VERSION} | asdict(checkpoint)
+    del content["origin"]
     content["state_dict"] = {key: value.cpu().contiguous() for key, value in checkpoint.state_dict.items()}
     buffer = io.BytesIO()
     torch.save(content, buffer)
@@ -81,16 +84,11 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     project or version, or holds anything but plain values and tensors.
     """
     content = load_plain(path, *CHECKPOINT)
-    check_version(content, path)
-    try:
-        fields = {name: content[name] for name in Checkpoint.__dataclass_fields__}
-        fields["preprocessing"] = Preprocessing(**fields["preprocessing"])
-        fields["decision"] = Decision(**fields["decision"])
-    except (KeyError, TypeError) as error:
-        raise IntegrityError(
-            f"{printable(path)}: incomplete checkpoint ({error}); train again with `make train`"
-        ) from None
-    return Checkpoint(**fields)
+    check_checkpoint(content, path)
+    fields = {name: content[name] for name in Checkpoint.__dataclass_fields__ if name != "origin"}
+    fields["preprocessing"] = Preprocessing(**fields["preprocessing"])
+    fields["decision"] = Decision(**fields["decision"])
+    return Checkpoint(**fields, origin=printable(path))
 
 
 def load_model(
@@ -102,20 +100,28 @@ def load_model(
     `classes` say what it belongs to. Raises InputError or IntegrityError as `load_checkpoint` does.
     """
     if model is None or classes is None:
-        return load_checkpoint(path).build_model(printable(path))
+        return load_checkpoint(path).build_model()
     options = {"name": model} if isinstance(model, str) else dict(model)
     content = load_plain(path, *CHECKPOINT)
-    return build_model(options, len(classes), content.get("state_dict", content), printable(path))
+    weights = check_tensors(content.get("state_dict", content), path)
+    return build_model(options, len(classes), weights, printable(path))
 
 
 def build_model(
     options: Mapping[str, Any], num_classes: int, state_dict: Mapping[str, Tensor], origin: str
 ) -> nn.Module:
-    """Create the network and load the weights from `origin`, all of them or none."""
+    """Create the network and load the weights from `origin`, all of them or none.
+
+    Raises InputError when there is no network of that name here, and IntegrityError when the options or the weights do
+    not fit it.
+    """
     try:
         model = create_model(num_classes=num_classes, **{**options, "pretrained": False})
-    except TypeError as error:  # an option that is missing or that this version does not know
-        raise IntegrityError(f"{origin}: cannot build the model {dict(options)} ({error})") from None
+    except InputError as error:  # a name that this version does not know, or a library that is missing
+        raise InputError(f"{origin}: {error}") from None
+    except (TypeError, ValueError, RuntimeError) as error:  # an option that is missing, unknown or impossible
+        reason = str(error).splitlines()[0]
+        raise IntegrityError(f"{origin}: cannot build the model {shortened(dict(options))} ({reason})") from None
     try:
         model.load_state_dict(state_dict)
     except (RuntimeError, TypeError) as error:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from sklearn.metrics import classification_report
 
+from Resnet23.files import CsvLines
 from Resnet23.multilabel_predictions import MultilabelPredictions
 from Resnet23.predictions import Predictions
 
@@ -30,7 +31,7 @@ def confusion_table(counts: list[list[int]] | list[list[list[int]]], classes: li
     Of labels (C, 2, 2): a row for each with its four counts.
     """
     text = io.StringIO(newline="")
-    writer = csv.writer(text, lineterminator="\n")
+    writer = csv.writer(CsvLines(text))
     is_multilabel = np.ndim(counts) == 3
     writer.writerow(LABEL_COUNTS if is_multilabel else ["true", *classes])
     rows = np.reshape(counts, (len(classes), -1)).tolist()

@@ -5,6 +5,7 @@ So a step can be computed again without those before it, and a training that goe
 than weights, optimizer, schedule and its place to end with the same bits.
 """
 
+import math
 import signal
 import time
 from collections.abc import Callable, Sequence
@@ -20,7 +21,7 @@ from tqdm import tqdm
 
 from Resnet23.config import TrainParams
 from Resnet23.dataset import FeatureDataset
-from Resnet23.errors import Terminated
+from Resnet23.errors import Diverged, Terminated
 from Resnet23.history import EpochRecord
 from Resnet23.interrupts import deferred_signals, dvc_process, has_ended
 from Resnet23.modeling.batches import Batch, BatchSource
@@ -58,7 +59,7 @@ def fit(
 
     Goes on from the state in `resume` where there is one, and keeps it up to date: every `checkpoint_minutes` or
     `checkpoint_steps`, and when SIGINT or SIGTERM arrives. Calls `on_epoch` after every epoch and `on_gradients` before
-    the last optimizer step of each. Raises Resnet23Error when the loss is no longer a finite number.
+    the last optimizer step of each. Raises Diverged when the loss or a weight is no longer a finite number.
     """
     training = Training(model, train_data, val_data, task, classes, params, seed, resume)
     training.load()
@@ -205,6 +206,7 @@ class Training:
 
     def end_epoch(self) -> EpochRecord:
         """Validate, record the epoch, keep its weights if they are to be kept, and move on to the next."""
+        self._check_weights()
         if not self.params.ema_decay:
             self.average.update_parameters(self.network)
         if self.processes > 1:  # each has BatchNorm statistics of its own; those of the first are kept
@@ -215,6 +217,8 @@ class Training:
             validation = evaluate(
                 self.average.module, self.val_data, self.task, size, self.device, self.processes, self.process
             )
+            if not math.isfinite(validation.loss):
+                raise self._diverged("the validation loss")
         loss, accuracy = (self.accelerator.reduce(self.meter.sums) / len(self.data)).tolist()
         validated = (validation.loss, validation.accuracy) if validation else (None, None)
         rate, seconds, waited = self.meter.learning_rate, self.meter.seconds, self.meter.waited
@@ -267,9 +271,27 @@ class Training:
         if self.saved == (self.epoch, self.step):
             return
         self.meter.check()
+        self._check_weights()
         if self.process == 0:
             self.resume.save(self._state_dict())
         self.saved, self.saved_at = (self.epoch, self.step), time.monotonic()
+
+    def _check_weights(self) -> None:
+        """Raise Diverged when a weight or a running statistic of the network is not a finite number.
+
+        The losses do not tell of the last step: none has been computed with the weights that it made.
+        """
+        buffers = self.network.named_buffers()  # among them may be masks, which are infinite
+        values = [*self.network.parameters(), *(value for name, value in buffers if "running_" in name)]
+        if not torch.stack([value.isfinite().all() for value in values]).all():  # a GPU is waited for once
+            raise self._diverged("a weight")
+
+    def _diverged(self, what: str) -> Diverged:
+        """The error of a training whose last step has made `what` infinite or no number."""
+        return Diverged(
+            f"{what} is not a finite number at epoch {self.epoch}, step {self.step}, "
+            f"learning rate {self.meter.learning_rate:g}; try a lower train.learning_rate"
+        )
 
     def load(self) -> None:
         """Go on from the saved state, if there is one."""

@@ -18,7 +18,7 @@ from Resnet23.config import (
     load_params,
 )
 from Resnet23.errors import InputError
-from Resnet23.files import write_json
+from Resnet23.files import require_writable, write_json
 from Resnet23.modeling.checkpoint import load_checkpoint
 from Resnet23.modeling.device import choose_device
 from Resnet23.modeling.evaluate import evaluate
@@ -59,6 +59,7 @@ def main(
     if images:
         classify(classifier, images, output, strict)
         return
+    require_writable(PREDICTIONS_FILE.parent)
     predictions, metrics = evaluate_splits(classifier, read_features())
     write_predictions(PREDICTIONS_FILE, predictions)
     write_json(METRICS_FILE, metrics)

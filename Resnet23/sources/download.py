@@ -7,13 +7,14 @@ import ssl
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 from loguru import logger
 from tqdm import tqdm
 
 from Resnet23.errors import InputError, IntegrityError
-from Resnet23.files import CHUNK_BYTES
+from Resnet23.files import CHUNK_BYTES, storage_errors
 from Resnet23.places import public_form
 
 ATTEMPTS = 6
@@ -21,6 +22,7 @@ CONNECT_ATTEMPTS = 3
 CONNECT_SECONDS = 5.0  # the first attempt waits this long for an answer, later ones READ_SECONDS
 READ_SECONDS = 30.0
 BACKOFF_SECONDS = 1.0  # before the second attempt; doubled before each further one
+SLOWEST, SLOW_SECONDS = 1000, 60.0  # bytes a second, over this long: an attempt that brings fewer has failed
 RETRIED_STATUS = (408, 416, 429, 500, 502, 503, 504)
 NETWORK_ERRORS = (
     urllib.error.URLError,
@@ -40,17 +42,23 @@ def download(url: str, target: Path, md5: str | None = None, connect_attempts: i
     """Download `url` to `target` by way of `target`.part, where an interrupted download is taken up again.
 
     A server that sends nothing is tried `connect_attempts` times; once it has answered, ATTEMPTS times in all. Raises
-    InputError when the file cannot be had, and IntegrityError when its MD5 differs: `target` is then as it was.
+    InputError when the file cannot be had, IntegrityError when its MD5 differs, and ResourceError when the disk is
+    full: `target` is then as it was.
     """
     part = target.with_name(target.name + ".part")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    if md5 is None:
-        part.unlink(missing_ok=True)  # nothing would tell that it is half of an older version
-    _fetch_with_retries(url, part, connect_attempts)
-    if md5 is not None and (actual := md5_file(part)) != md5:
-        part.unlink()
-        raise wrong_checksum(public_form(url), md5, actual)
-    os.replace(part, target)
+    with storage_errors(part):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if md5 is None:
+            part.unlink(missing_ok=True)  # nothing would tell that it is half of an older version
+        try:
+            _fetch_with_retries(url, part, connect_attempts)
+            if md5 is not None and (actual := md5_file(part)) != md5:
+                part.unlink()
+                raise wrong_checksum(public_form(url), md5, actual)
+            os.replace(part, target)
+        finally:
+            if md5 is None:
+                part.unlink(missing_ok=True)
 
 
 def md5_file(path: Path) -> str:
@@ -95,8 +103,7 @@ def _fetch(url: str, part: Path, timeout: float) -> None:
     with urllib.request.urlopen(urllib.request.Request(url, headers=headers), timeout=timeout) as response:
         if not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
             start = 0  # the server sends the whole file
-        length = response.headers.get("Content-Length")
-        total = start + int(length) if length else None
+        total = None if response.length is None else start + response.length
         _copy(response, part, start, total)
     if total is not None and _size(part) != total:
         raise ConnectionError(f"the connection ended after {_size(part):,} of {total:,} bytes")
@@ -106,11 +113,32 @@ def _copy(response: http.client.HTTPResponse, part: Path, start: int, total: int
     """Append the body of a response to `part`, or replace `part` where `start` is 0."""
     bar = tqdm(total=total, initial=start, desc=part.stem, unit="B", unit_scale=True, disable=None)
     with bar, open(part, "ab" if start else "wb") as file:
-        while chunk := response.read(CHUNK_BYTES):
+        for chunk in _chunks(response):
             file.write(chunk)
             bar.update(len(chunk))
         file.flush()
         os.fsync(file.fileno())
+
+
+def _chunks(response: http.client.HTTPResponse) -> Iterator[bytes]:
+    """The body in pieces as they arrive. Raises ConnectionError when they trickle, which no time-out of a read sees."""
+    since, received = time.monotonic(), 0
+    while chunk := _read(response):
+        yield chunk
+        received += len(chunk)
+        passed = time.monotonic() - since
+        if passed > SLOW_SECONDS:
+            if received < SLOWEST * passed:
+                raise ConnectionError(f"{received:,} bytes in {passed:.0f} s are too few")
+            since, received = time.monotonic(), 0
+
+
+def _read(response: http.client.HTTPResponse) -> bytes:
+    """What has arrived, b"" at the end; of errors one of NETWORK_ERRORS, which those of writing files never are."""
+    try:
+        return response.read1(CHUNK_BYTES)
+    except OSError as error:  # a plain one, for example, where the route to the server is lost
+        raise ConnectionError(str(error)) from None
 
 
 def _size(path: Path) -> int:

@@ -10,7 +10,7 @@ from loguru import logger
 from sklearn.model_selection import train_test_split
 
 from Resnet23.config import suggest
-from Resnet23.errors import InputError
+from Resnet23.errors import InputError, name_some
 from Resnet23.files import printable
 
 
@@ -33,15 +33,18 @@ class Example:
 def split_examples(examples: Sequence[Example], test_fraction: float, seed: int) -> list[Example]:
     """Draw the test split: the share `test_fraction` of each class, at least one image and never all of them.
 
-    The order of the examples stays. Raises InputError naming a class that has a single image.
+    The order of the examples stays. Raises InputError naming the classes that have a single image.
     """
     rows_of_class = defaultdict(list)
     for row, example in enumerate(examples):
         rows_of_class[example.class_name].append(row)
+    if single := [name for name, rows in rows_of_class.items() if len(rows) == 1]:
+        raise InputError(
+            f"class {name_some(single)}: found 1 image, expected at least 2, one to train and one to test; add images, "
+            "or choose the test images yourself, in folders train/ and test/"
+        )
     test_rows: set[int] = set()
-    for class_name, rows in rows_of_class.items():
-        if len(rows) < 2:
-            raise InputError(f"class {class_name}: found 1 image, expected at least 2, one to train and one to test")
+    for rows in rows_of_class.values():
         test_size = min(max(1, round(len(rows) * test_fraction)), len(rows) - 1)
         test_rows.update(train_test_split(rows, test_size=test_size, random_state=seed)[1])
     return [replace(example, split="test" if row in test_rows else "train") for row, example in enumerate(examples)]

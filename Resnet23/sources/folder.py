@@ -1,16 +1,18 @@
 """A user's own photos: one folder for each class, below train/ and test/ or without such a split."""
 
 import re
+from collections import Counter
 from pathlib import Path
 
 from Resnet23.config import DataParams
-from Resnet23.errors import InputError
+from Resnet23.errors import InputError, name_some
 from Resnet23.files import printable
 from Resnet23.images import IMAGE_SUFFIXES, is_image_file
 from Resnet23.processed import SPLITS
 from Resnet23.sources.examples import Example, check_test_classes, split_examples
-from Resnet23.sources.location import locate, relative_name, report_ignored, subfolders
+from Resnet23.sources.location import SPELLING, locate, relative_name, report_ignored, subfolders
 
+LONGEST_NAME = 255  # bytes, on every usual file system
 LAYOUT = "expected <class>/<image> or train/<class>/<image> and test/<class>/<image>"
 
 
@@ -39,10 +41,7 @@ def load(data: DataParams, seed: int) -> list[Example]:
 def _read_classes(root: Path, folder: Path, split: str) -> tuple[list[Example], list[Path]]:
     """The images of the class folders in `folder`, by class name and then in natural order; and what is no image."""
     class_folders = subfolders(folder)
-    if len({printable(path.name) for path in class_folders}) < max(2, len(class_folders)):
-        raise InputError(
-            f"{printable(folder)}: found {len(class_folders)} class folders, expected at least 2; {LAYOUT}"
-        )
+    _check_names(folder, [printable(path.name) for path in class_folders])
     examples: list[Example] = []
     ignored = sorted(set(folder.iterdir()) - set(class_folders))
     for class_folder in class_folders:
@@ -55,6 +54,21 @@ def _read_classes(root: Path, folder: Path, split: str) -> tuple[list[Example], 
         examples += [Example(split, name, relative_name(path, root), path) for path in images]
         ignored += [path for path in files if not is_image_file(path)]
     return examples, ignored
+
+
+def _check_names(folder: Path, names: list[str]) -> None:
+    """Refuse too few classes, two of one printable name, and names too long for the folders of data/processed."""
+    if len(names) < 2:
+        raise InputError(f"{printable(folder)}: found {len(names)} class folders, expected at least 2; {LAYOUT}")
+    if repeated := [name for name, count in Counter(names).items() if count > 1]:
+        raise InputError(
+            f"{printable(folder)}: two class folders are called {name_some(repeated)} {SPELLING}; rename one of them"
+        )
+    if too_long := [name for name in names if len(name.encode()) > LONGEST_NAME]:
+        raise InputError(
+            f"{printable(folder)}: class {name_some(too_long)}: found a name of more than {LONGEST_NAME} bytes "
+            f"{SPELLING}, for which no folder can be made; rename it"
+        )
 
 
 def _natural_key(path: Path) -> tuple[list[str | int], str]:

@@ -1,6 +1,7 @@
 """Where a user's own images lie: in a folder, in an archive, or in one that has to be downloaded first."""
 
 import hashlib
+import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
@@ -11,11 +12,12 @@ from Resnet23.config import DATA_DIR, RAW_DIR, DataParams
 from Resnet23.errors import InputError
 from Resnet23.files import printable
 from Resnet23.places import public_form
-from Resnet23.sources.archive import extract_archive
+from Resnet23.sources.archive import DamagedArchive, extract_archive
 from Resnet23.sources.download import download, is_url
 
 EXTRACTED_DIR = DATA_DIR / "interim" / "extracted"
 NAMED = 3  # how many of the ignored files a log line names
+SPELLING = r"when bytes that are not UTF-8 are written as \xNN"
 
 
 def locate(data: DataParams, marks: Sequence[str]) -> Path:
@@ -28,14 +30,19 @@ def locate(data: DataParams, marks: Sequence[str]) -> Path:
         raise InputError(
             f"data.source: found null, expected your images (data.dataset: {data.dataset}): a folder, archive or URL"
         )
-    path = _downloaded(data.source) if is_url(data.source) else Path(data.source).expanduser()
-    if path.is_dir():
+    path = _downloaded(data.source) if is_url(data.source) else Path(os.path.expanduser(data.source))
+    if os.path.isdir(path):  # pathlib's would fail for a name that is too long
         return path
-    if not path.exists():
+    if not os.path.exists(path):
         raise InputError(
             f"data.source: {printable(path)} does not exist; expected the folder or archive of your images"
         )
-    extract_archive(path, EXTRACTED_DIR)
+    try:
+        extract_archive(path, EXTRACTED_DIR)
+    except DamagedArchive:
+        if is_url(data.source):
+            path.unlink()  # so that the next run gets it again
+        raise
     root = EXTRACTED_DIR
     while len(inside := subfolders(root)) == 1 and not any((root / mark).exists() for mark in marks):
         root = inside[0]

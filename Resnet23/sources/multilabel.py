@@ -16,7 +16,7 @@ from Resnet23.labels import hold_out, multi_hot
 from Resnet23.processed import IMAGES_FOLDER, SPLITS
 from Resnet23.sources.examples import Example, check_test_classes
 from Resnet23.sources.labelfile import SPLIT, LabelledFile, read_labels
-from Resnet23.sources.location import is_visible_folder, locate, relative_name, report_ignored
+from Resnet23.sources.location import SPELLING, is_visible_folder, locate, relative_name, report_ignored
 
 LABELS_FILE = "labels.csv"
 NAMED = 3  # how many files a log line names
@@ -61,7 +61,10 @@ def split_by_labels(examples: Sequence[Example], test_fraction: float, seed: int
 
 
 def _find_images(root: Path) -> tuple[dict[str, Path], list[Path]]:
-    """The images below `root` by their printable names, hidden folders left out; and what is no image."""
+    """The images below `root` by their printable names, hidden folders left out; and what is no image.
+
+    Raises InputError for two names that are the same in print.
+    """
     images: dict[str, Path] = {}
     ignored = []
     for parent, folders, names in os.walk(root, followlinks=True):
@@ -69,7 +72,10 @@ def _find_images(root: Path) -> tuple[dict[str, Path], list[Path]]:
         folders[:] = sorted(name for name in folders if is_visible_folder(Path(parent, name)))
         for path in (Path(parent, name) for name in sorted(names)):
             if is_image_file(path):
-                images[relative_name(path, root)] = path
+                name = relative_name(path, root)
+                if name in images:
+                    raise InputError(f"{printable(root)}: two files are called {name} {SPELLING}; rename one of them")
+                images[name] = path
             elif path != root / LABELS_FILE:
                 ignored.append(path)
     return images, ignored

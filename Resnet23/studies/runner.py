@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from loguru import logger
 
 from Resnet23.arrays import Features
-from Resnet23.config import Params
+from Resnet23.config import Params, validate_params
 from Resnet23.errors import InputError
 from Resnet23.history import EpochRecord
 from Resnet23.modeling.losses import check_loss
@@ -96,14 +96,8 @@ class Run:
 
 def read_options(study: Study, scale: str) -> Part:
     """The options of the study's analysis at this scale. Raises InputError naming a wrong one."""
-    from pydantic import ValidationError
-
     wanted = {**study.options, **study.scales[scale].options}
-    try:
-        return find_analysis(study.analysis).options.model_validate(wanted)
-    except ValidationError as error:
-        wrong = [f"options.{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
-        raise InputError(f"studies/{study.name}.yaml: {'; '.join(wrong)}") from None
+    return validate_params(find_analysis(study.analysis).options, wanted, f"studies/{study.name}.yaml: options")
 
 
 def check_study(study: Study, scale: str, params: Params) -> None:

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from itertools import product
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
-from Resnet23.config import Params
+from Resnet23.config import Params, validate_params
 from Resnet23.errors import InputError
 from Resnet23.studies.definition import Study, Value
 
@@ -61,12 +61,11 @@ def apply(params: Params, options: BaseModel, values: Mapping[str, Any]) -> tupl
         if not key.startswith(SECTIONS):
             raise InputError(f"{key}: cannot be varied in a study; expected a parameter of model, train or options")
         _assign(changed[""] if not key.startswith(OPTIONS) else changed, key, value)
-    try:
-        return Params.model_validate(changed[""]), type(options).model_validate(changed["options"])
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise InputError(f"{key}: found {first['input']!r}: {first['msg']}") from None
+    origin = f"the study varies {', '.join(values)}"
+    return (
+        validate_params(Params, changed[""], origin),
+        validate_params(type(options), changed["options"], origin),
+    )
 
 
 def _assign(section: dict[str, Any], key: str, value: Any) -> None:

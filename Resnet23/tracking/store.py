@@ -14,7 +14,8 @@ from urllib.request import url2pathname
 from filelock import FileLock
 
 from Resnet23.environment import project_root
-from Resnet23.files import atomic_path
+from Resnet23.errors import InputError
+from Resnet23.files import atomic_path, is_text, printable
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -43,7 +44,14 @@ LOCATION_COLUMNS = (
 
 @contextmanager
 def open_store() -> Iterator["MlflowClient"]:
-    """The project's store, made when there is none, for this process alone while the block runs."""
+    """The project's store, made when there is none, for this process alone while the block runs.
+
+    Raises InputError in a folder whose path is not UTF-8, where MLflow would write to another one beside it.
+    """
+    if not is_text(project_root()):
+        raise InputError(
+            f"{printable(project_root())}: holds bytes that are not UTF-8, and MLflow needs a folder without; rename it"
+        )
     store, lock = project_root() / STORE_FILE, project_root() / LOCK_FILE
     lock.parent.mkdir(exist_ok=True)
     with FileLock(lock, timeout=LOCK_SECONDS):

@@ -24,7 +24,7 @@ from loguru import logger
 from Resnet23.config import CommonTrackingParams, flatten
 from Resnet23.environment import project_root
 from Resnet23.errors import InputError, Resnet23Error, Terminated
-from Resnet23.files import printable, write_json
+from Resnet23.files import find_storage_error, printable, write_json
 from Resnet23.tracking.destination import names_a_remote, runs_page
 from Resnet23.tracking.limits import MAX_DIGEST, MAX_ENTRIES, MAX_METRICS, MAX_NAME, MAX_VALUE, batches
 from Resnet23.tracking.logged_models import log_model_folder
@@ -353,8 +353,8 @@ def _untracked(error: Exception) -> NullTracker:
 
 def _warn(error: Exception) -> None:
     """Say once, in one line, that tracking ends here and why."""
-    if isinstance(error, Resnet23Error):
-        reason = str(error)
+    if known := error if isinstance(error, Resnet23Error) else find_storage_error(error, STORE_FILE):
+        reason = str(known)
     else:
         reason = f"{_first_line(error)}; if {STORE_FILE} is damaged, move it away to start a new one"
     logger.warning(f"tracking stops, the work goes on: {reason}")

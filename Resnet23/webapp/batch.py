@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from Resnet23.figures.findings import counted, percent
-from Resnet23.files import atomic_write
+from Resnet23.files import CsvLines, atomic_write
 
 COLUMNS = ("File", "Answer", "Probability", "Remark")
 NO_LABEL = "no label"
@@ -44,7 +44,7 @@ def write_csv(rows: Sequence[dict[str, Any]], folder: Path) -> Path:
     """
     path = Path(tempfile.mkdtemp(dir=folder)) / CSV_NAME
     with atomic_write(path, newline="") as file:
-        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer = csv.DictWriter(CsvLines(file), list(rows[0]))
         writer.writeheader()
         writer.writerows({key: _cell(value) for key, value in row.items()} for row in rows)
     return path

@@ -140,6 +140,7 @@ def test_without_transformers_the_extra_is_named(tmp_path, monkeypatch):
         load_encoder(tmp_path)
 
 
+@pytest.mark.fault(20)
 def test_code_that_comes_with_a_model_runs_only_when_asked(tmp_path, monkeypatch):
     transformers = pytest.importorskip("transformers")
     monkeypatch.setattr(transformers.dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path / "modules"))
@@ -180,6 +181,7 @@ def test_a_pooler_that_was_not_saved_is_left_out_rather_than_random(tmp_path):
     assert torch.allclose(first(images), classifier.vit(images).last_hidden_state.mean(dim=1), atol=1e-6)
 
 
+@pytest.mark.fault(21)
 def test_missing_weights_are_named(tmp_path):
     transformers = pytest.importorskip("transformers")
     encoder = hugging_face_encoder()

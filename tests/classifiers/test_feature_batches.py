@@ -62,6 +62,7 @@ def test_other_images_weights_or_structure_make_another_file(in_project):
     assert len(in_project()) == 5
 
 
+@pytest.mark.fault(21)
 def test_a_file_that_is_not_what_the_encoder_gives_is_replaced(in_project):
     encoder, (train, _) = counting_encoder(), loaders(shuffle=False)
     features = features_of(encoder, train)

@@ -80,6 +80,7 @@ def test_an_encoder_that_has_moved_is_named_by_hand(place, monkeypatch):
     assert run("multiclass.pth", "photos", "--encoder", "elsewhere").stdout == before
 
 
+@pytest.mark.fault(21)
 def test_another_encoder_is_refused(place):
     shutil.copytree("encoder", "other")
     other = hugging_face_encoder()

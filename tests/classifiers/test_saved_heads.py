@@ -59,6 +59,7 @@ def test_equal_heads_give_equal_bytes_and_never_write_through_a_link(tmp_path, e
 
 
 @pytest.mark.parametrize("damage", ["truncated", "foreign", "incomplete", "other weights", "code"])
+@pytest.mark.fault(20, 21)
 def test_a_damaged_or_foreign_file_is_refused_in_one_line(tmp_path, encoder, damage):
     path = tmp_path / "head.pth"
     save_head(path, describe_head(make_head("binary")[0], encoder, ["cat"]))

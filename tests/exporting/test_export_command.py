@@ -108,6 +108,7 @@ def test_ranges_are_measured_on_validation_images(project):
     assert np.array_equal(calibration_images(without), images[spread(len(images), 256)])
 
 
+@pytest.mark.fault(22)
 def test_a_wrong_name_a_missing_package_and_other_classes_are_refused(project, monkeypatch):
     with pytest.raises(InputError, match=r"--formats: found 'onx', which is no known format; did you mean onnx\?"):
         main(MODEL, "pt2,onx")

@@ -84,6 +84,7 @@ def test_a_bare_state_dict_loads_when_its_model_is_named(tmp_path, checkpoint, m
         load_model(tmp_path / "bare.pth")
 
 
+@pytest.mark.fault(21)
 def test_weights_of_another_network_are_refused_whole(tmp_path, checkpoint):
     save_checkpoint(tmp_path / "model.pth", replace(checkpoint, model={**OPTIONS, "name": "resnet18"}))
     with pytest.raises(IntegrityError, match="do not fit resnet18 with 3 classes"):
@@ -93,6 +94,7 @@ def test_weights_of_another_network_are_refused_whole(tmp_path, checkpoint):
         load_model(tmp_path / "model.pth")
 
 
+@pytest.mark.fault(21)
 def test_a_model_of_unknown_options_is_refused_by_name(tmp_path, checkpoint):
     save_checkpoint(tmp_path / "model.pth", replace(checkpoint, model={**OPTIONS, "depth": 3}))
     with pytest.raises(IntegrityError, match=r"model\.pth: cannot build the model .*depth"):
@@ -105,6 +107,7 @@ def test_a_missing_file_is_bad_input(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["truncated", "text", "empty", "future", "incomplete", "list"])
+@pytest.mark.fault(21)
 def test_a_damaged_or_foreign_file_is_refused_in_one_line(tmp_path, checkpoint, damage):
     path = tmp_path / "model.pth"
     save_checkpoint(path, checkpoint)
@@ -130,6 +133,7 @@ class Malice:
 
 
 @pytest.mark.parametrize("legacy", [False, True])
+@pytest.mark.fault(20)
 def test_code_in_a_checkpoint_does_not_run(tmp_path, monkeypatch, legacy):
     monkeypatch.chdir(tmp_path)
     if legacy:

@@ -16,7 +16,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from Resnet23.config import AugmentParams
 from Resnet23.dataset import FeatureDataset
-from Resnet23.errors import Resnet23Error
+from Resnet23.errors import Diverged, Resnet23Error
 from Resnet23.modeling.device import choose_precision
 from Resnet23.modeling.evaluate import evaluate
 from Resnet23.modeling.fit import fit
@@ -226,6 +226,7 @@ def poison(model: nn.Module) -> None:
         model.classifier.weight.fill_(float("nan"))
 
 
+@pytest.mark.fault(17)
 def test_a_loss_that_is_no_number_stops_it_with_epoch_step_and_learning_rate(squares):
     poison(model := small_net())
     with pytest.raises(Resnet23Error, match=r"at epoch 1, step 1, learning rate 0\.01; try a lower") as caught:
@@ -233,6 +234,7 @@ def test_a_loss_that_is_no_number_stops_it_with_epoch_step_and_learning_rate(squ
     assert caught.value.exit_code == 1
 
 
+@pytest.mark.fault(17)
 def test_a_state_that_is_no_good_does_not_replace_the_last_good_one(squares, tmp_path):
     model, resume = small_net(), ResumeFile(tmp_path)
     with pytest.raises(Resnet23Error, match="epoch 3, step 1"):
@@ -243,6 +245,32 @@ def test_a_state_that_is_no_good_does_not_replace_the_last_good_one(squares, tmp
     state = resume.load()
     assert (state["epoch"], state["step"]) == (2, 3)
     assert all(value.isfinite().all() for value in state["network"].values())
+
+
+@pytest.mark.fault(17)
+@pytest.mark.parametrize("validated", [True, False])
+def test_weights_that_the_last_step_has_broken_are_not_kept(validated, squares, other_squares, tmp_path):
+    """No loss of the training has been computed with them."""
+
+    def break_gradients(epoch: int, network: nn.Module) -> None:
+        network.classifier.weight.grad.fill_(float("inf"))
+
+    resume, validation = ResumeFile(tmp_path), other_squares if validated else None
+    with pytest.raises(Diverged, match=r"a weight is not a finite number at epoch 1, step 3, learning rate 0\.01; try"):
+        fit(
+            small_net(), squares, validation, TASK, 3, params(epochs=1, checkpoint_steps=1), 0,
+            on_gradients=break_gradients, resume=resume,
+        )  # fmt: skip
+    state = resume.load()
+    assert (state["epoch"], state["step"]) == (1, 2)
+    assert all(value.isfinite().all() for value in state["network"].values())
+
+
+@pytest.mark.fault(17)
+def test_a_validation_loss_that_is_no_number_ends_it(squares):
+    infinite = FeatureDataset(*coloured_squares(45, seed=1), MEAN, (1e-44,) * 3)
+    with pytest.raises(Diverged, match="the validation loss is not a finite number at epoch 1, step 3, learning rate"):
+        train(squares, infinite)
 
 
 def test_bf16_trains_where_the_hardware_has_it(squares):

@@ -126,6 +126,7 @@ def log() -> Iterator[list[str]]:
     logger.remove(handler)
 
 
+@pytest.mark.fault(14)
 def test_sigterm_ends_it_soon_with_one_line_a_state_and_nothing_half_done(stopped):
     assert stopped.code == 143, stopped.lines
     assert stopped.seconds < 30
@@ -153,6 +154,7 @@ def test_one_run_in_the_tracker_holds_every_epoch_once(resumed):
     assert tracked(resumed.folder) == [("FINISHED", list(range(1, EPOCHS + 1)))]
 
 
+@pytest.mark.fault(15)
 def test_the_result_is_that_of_a_training_that_was_never_stopped(resumed, project_here):
     params = load_params()
     training = train.train(read_features(), params)
@@ -199,6 +201,7 @@ def test_other_parameters_start_anew_and_leave_the_state_alone(unfinished, log):
     assert states(Path()) == state
 
 
+@pytest.mark.fault(17)
 def test_a_loss_that_is_no_number_keeps_the_state_of_before(project_here):
     changes = ["train.learning_rate=1e30", "train.optimizer=sgd", "train.checkpoint_steps=1", "tracking.enabled=false"]
     with pytest.raises(Resnet23Error, match="not a finite number at epoch 1, step ") as caught:

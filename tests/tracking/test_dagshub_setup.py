@@ -187,6 +187,7 @@ def test_dvc_pushes_to_the_repository_with_the_token(dagshub, git_project, token
         assert address in text
 
 
+@pytest.mark.fault(26)
 def test_the_token_is_in_one_private_file_and_nowhere_else(dagshub, git_project, token):
     result = command("jane", "flowers")
     assert result.returncode == 0, result.stderr
@@ -199,6 +200,7 @@ def test_the_token_is_in_one_private_file_and_nowhere_else(dagshub, git_project,
     assert not {".env", ".dvc/config.local"} & set(git("ls-files").splitlines())
 
 
+@pytest.mark.fault(26)
 def test_the_token_is_on_no_command_line(dagshub, git_project, token):
     dagshub.may_answer.clear()
     process = subprocess.Popen(
@@ -259,6 +261,7 @@ def test_another_repository_takes_the_place_and_other_settings_stay(dagshub, git
 
 
 @pytest.mark.parametrize("status", [None, 500])
+@pytest.mark.fault(19)
 def test_a_server_that_cannot_be_asked_costs_a_warning(status, dagshub, git_project, monkeypatch):
     dagshub.status = status
     if status is None:
@@ -299,6 +302,7 @@ def test_a_repository_that_cannot_be_made_is_an_error_in_one_line(dagshub, git_p
 
 
 @pytest.mark.parametrize("stored", [True, False])
+@pytest.mark.fault(19)
 def test_without_a_valid_token_the_command_ends_and_asks_nobody(stored, dagshub, git_project, tmp_path, monkeypatch):
     """Neither for a login in a browser nor at the terminal, whether the token is wrong or missing."""
     if stored:
@@ -332,6 +336,7 @@ def test_impossible_names_are_refused(name, dagshub, git_project):
 
 
 @pytest.mark.parametrize("file", [".env", ".dvc/config.local"])
+@pytest.mark.fault(26)
 def test_a_file_for_secrets_that_git_would_publish_is_refused(file, dagshub, git_project):
     Path(file).write_text("")
     git("add", "--force", file)
@@ -355,6 +360,7 @@ def test_a_server_named_for_mlflow_comes_first_and_the_summary_says_so(dagshub, 
     assert "MLFLOW_TRACKING_URI is set" in set_up("jane", "flowers")
 
 
+@pytest.mark.fault(19, 26)
 def test_debug_shows_where_an_error_arose_but_no_token(dagshub, git_project, token, monkeypatch):
     monkeypatch.setattr(Answer, "answer", lambda self: (404, {}))
     result = command("jane", "birds", "--create", "--debug")

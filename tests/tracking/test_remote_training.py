@@ -6,15 +6,28 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import chdir
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 import torch
 from local_store import python_process, store_client
-from servers import FaultyServer, MlflowServer, after, answer, die, environment_for, forward, hang, old_server
+from servers import (
+    FaultyServer,
+    MlflowServer,
+    after,
+    answer,
+    die,
+    environment_for,
+    forward,
+    hang,
+    late,
+    new_server,
+    old_server,
+    serving_process,
+)
 from small_features import make_features
 from small_project import SHRUNK
 
@@ -22,12 +35,16 @@ from Resnet23.arrays import read_features
 from Resnet23.config import CHECKPOINT_FILE, RUN_FILE, Params, TrackingParams, load_params
 from Resnet23.modeling import train
 from Resnet23.modeling.resume import NOT_SAVED, ResumeFile
-from Resnet23.tracking import continue_run, sender_process, start_run
+from Resnet23.tracking import Tracker, continue_run, sender_process, start_run
 from Resnet23.tracking.destination import Remote
 from Resnet23.tracking.sync import Sent, sync
 from Resnet23.tracking.transfer import LOCAL_RUN
 
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
 SERVER_WARNING = "is not filled now"
+ORIGINAL = Tracker.log_metrics
 
 
 @pytest.fixture(scope="session")
@@ -98,11 +115,24 @@ def wait_for_line(captured: Callable[[], str], text: str, seconds: float) -> str
     return printed
 
 
-def synchronize(server: FaultyServer, monkeypatch: pytest.MonkeyPatch) -> Sent:
+def assert_nowhere(secret: str, printed: str) -> None:
+    """It is neither in what was printed nor in any file of the project in the current directory."""
+    assert secret not in printed
+    for file in Path().rglob("*"):
+        assert not file.is_file() or secret.encode() not in file.read_bytes(), file
+
+
+def synchronize(server: FaultyServer | MlflowServer, monkeypatch: pytest.MonkeyPatch) -> Sent:
     """What `make sync-tracking` does. Connecting changes the environment, which is undone after the test."""
     for name in ("TRACKING_TOKEN", "HTTP_REQUEST_TIMEOUT", "HTTP_REQUEST_MAX_RETRIES"):
         monkeypatch.setenv(f"MLFLOW_{name}", "")
     return sync(Remote(server.url, server.username, server.password))
+
+
+def runs_in(client: "MlflowClient", experiment: str) -> bool:
+    """Whether the experiment on a server has a run with a loss."""
+    runs = client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
+    return any("train_loss" in run.data.metrics for run in runs)
 
 
 def copy_of(server: MlflowServer, experiment: str):
@@ -110,6 +140,20 @@ def copy_of(server: MlflowServer, experiment: str):
     client = server.client()
     [run] = client.search_runs([client.get_experiment_by_name(experiment).experiment_id])
     return run
+
+
+def kill_after_epoch(process: subprocess.Popen, epoch: int, arrived: Callable[[], bool]) -> Callable[..., None]:
+    """A tracker's log_metrics that waits in this epoch until something has arrived, then kills a server's processes."""
+
+    def log_metrics(tracker: Tracker, values: Mapping[str, Any], step: int | None = None) -> None:
+        ORIGINAL(tracker, values, step)
+        if step == epoch:
+            end = time.monotonic() + 120
+            while not arrived() and time.monotonic() < end:
+                time.sleep(0.1)
+            os.killpg(process.pid, signal.SIGKILL)
+
+    return log_metrics
 
 
 def histories(client, run_id: str) -> dict[str, list[tuple[int, float]]]:
@@ -122,6 +166,7 @@ FAULTS = {
     "500": answer(500),
     "401": answer(401),
     "hangs": hang(10),
+    "late": late(10),
     "dies": after(8, die),
     "old": old_server,
 }
@@ -133,6 +178,7 @@ QUICKLY = {"well", "401"}  # the others with the slow tests
 @pytest.mark.parametrize(
     "name", [pytest.param(name, marks=[] if name in QUICKLY else [pytest.mark.slow]) for name in FAULTS]
 )
+@pytest.mark.fault(19)
 def test_a_training_gives_the_same_weights_whatever_the_remote_does_and_nothing_is_lost(
     params, untracked, faulty_server, mlflow_server, senders, monkeypatch, capfd, name
 ):
@@ -155,7 +201,7 @@ def test_a_training_gives_the_same_weights_whatever_the_remote_does_and_nothing_
         assert sender.wait(timeout=30) == 0
         assert len(faulty_server.requests) == 1
     sender.kill()
-    assert faulty_server.password not in printed
+    assert_nowhere(faulty_server.password, printed)
 
     faulty_server.fault = forward
     faulty_server.accept()
@@ -167,7 +213,39 @@ def test_a_training_gives_the_same_weights_whatever_the_remote_does_and_nothing_
     assert synchronize(faulty_server, monkeypatch) == (0, 3, 0)  # the store was made with two runs
 
 
+@pytest.mark.slow
+@pytest.mark.fault(19)
+def test_a_server_that_is_killed_in_the_middle_gets_the_rest_once_it_is_back(
+    params, tmp_path_factory, senders, monkeypatch, capfd
+):
+    params = params.model_copy(update={"train": params.train.model_copy(update={"epochs": 6})})
+    expected = train.train(read_features(), params, resume=NOT_SAVED).checkpoint.state_dict
+    server = new_server(tmp_path_factory.mktemp("server"))
+    for key, value in environment_for(server).items():
+        monkeypatch.setenv(key, value)
+    with serving_process(server) as process:
+        client, name = server.client(), params.tracking.experiment
+        monkeypatch.setattr(
+            Tracker,
+            "log_metrics",
+            kill_after_epoch(process, 3, lambda: bool(client.get_experiment_by_name(name)) and runs_in(client, name)),
+        )
+        run_training(params)
+    torch.testing.assert_close(weights(), expected, rtol=0, atol=0)
+    printed = wait_for_line(lambda: capfd.readouterr().err, SERVER_WARNING, seconds=60)
+    assert printed.count(SERVER_WARNING) == 1
+    senders[0].kill()
+    assert_nowhere(server.password, printed)
+    with serving_process(server):
+        synchronize(server, monkeypatch)
+        copy = copy_of(server, name)
+        assert copy.info.status == "FINISHED"
+        assert len(histories(server.client(), copy.info.run_id)["train_loss"]) == 6
+        assert histories(server.client(), copy.info.run_id) == histories(store_client(), copy.data.tags[LOCAL_RUN])
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.fault(14, 19)
 def test_a_training_that_is_ended_is_closed_as_killed_here_and_there(
     project, faulty_server, mlflow_server, request, number
 ):
@@ -201,6 +279,7 @@ run_command(main)
 
 
 @pytest.mark.slow
+@pytest.mark.fault(19)
 def test_whoever_reads_the_output_of_a_training_does_not_wait_for_its_sender(project, faulty_server, request):
     """With `2>&1 | tee log` the sender has the same pipe. The server takes everything but files, and those never."""
     faulty_server.fault = lambda exchange: (hang(60) if exchange.command == "PUT" else forward)(exchange)
@@ -219,6 +298,7 @@ print(tracker._sender._process.pid)
 
 
 @pytest.mark.slow
+@pytest.mark.fault(19)
 def test_the_stages_of_one_run_warn_once(project, request, monkeypatch, senders, capfd):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
     tracking = TrackingParams(experiment=request.node.name)
@@ -249,12 +329,10 @@ def test_the_run_holds_what_a_reader_of_its_page_looks_for(params):
     assert (artifacts / "models/resnet23_cifar.pth").read_bytes() == CHECKPOINT_FILE.read_bytes()
 
 
+@pytest.mark.fault(19, 26)
 def test_nothing_of_the_token_is_left_in_the_project(params, faulty_server, senders, monkeypatch, capfd):
     for key, value in environment_for(faulty_server).items():
         monkeypatch.setenv(key, value)
     run_training(params)
     senders[0].wait(timeout=60)
-    secret = faulty_server.password.encode()
-    assert faulty_server.password not in "".join(capfd.readouterr())
-    for file in Path().rglob("*"):
-        assert not file.is_file() or secret not in file.read_bytes(), file
+    assert_nowhere(faulty_server.password, "".join(capfd.readouterr()))

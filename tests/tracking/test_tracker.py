@@ -327,6 +327,7 @@ def block() -> None:
         ("during", block),
     ],
 )
+@pytest.mark.fault(19)
 def test_a_broken_store_costs_one_warning_and_no_training(
     project: Path, log_lines: list[str], moment: str, damage: Callable[[], None]
 ) -> None:
@@ -346,6 +347,7 @@ def test_a_broken_store_costs_one_warning_and_no_training(
     assert json.loads(RUN_FILE.read_text())["run_id"] == tracker.run_id
 
 
+@pytest.mark.fault(19)
 def test_a_damaged_run_file_costs_one_warning(project: Path, log_lines: list[str]) -> None:
     Path("run.json").write_text("{")
     with continue_run(TRACKING, Path("run.json")) as tracker:

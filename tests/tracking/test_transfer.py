@@ -176,6 +176,7 @@ def test_an_older_server_gets_the_model_as_files_that_load(
     ],
     ids=["dies", "dies at the metrics", "dies at the files", "dies later", "500", "503", "late", "late at first"],
 )
+@pytest.mark.fault(19)
 def test_what_was_interrupted_is_completed_later(
     project, tracking, remote, faulty_server, mlflow_server, monkeypatch, fault: Callable
 ):
@@ -192,6 +193,7 @@ def test_what_was_interrupted_is_completed_later(
     [_] = copies(mlflow_server, tracking)[0].outputs.model_outputs
 
 
+@pytest.mark.fault(19)
 def test_wrong_credentials_are_shown_once_and_not_retried(project, tracking, remote, faulty_server):
     with start_run(tracking, {}):
         pass
@@ -254,6 +256,7 @@ def test_a_run_whose_model_was_deleted_is_sent_without_it_and_holds_up_no_other(
     assert [len(models.pop(first.run_id)), len(models.pop(second.run_id)), *map(len, models.values())] == [0, 1, 1]
 
 
+@pytest.mark.fault(19)
 def test_one_run_that_fails_does_not_hold_up_the_others(project, tracking, remote, monkeypatch, mlflow_server):
     with start_run(tracking, {}) as bad:
         pass
@@ -272,6 +275,7 @@ def test_one_run_that_fails_does_not_hold_up_the_others(project, tracking, remot
     assert [copy.data.tags[LOCAL_RUN] for copy in copies(mlflow_server, tracking)] == [good.run_id]
 
 
+@pytest.mark.fault(19)
 def test_a_run_whose_process_was_killed_is_closed_before_it_is_sent(project, tracking, remote, mlflow_server):
     code = f"""
 import os
@@ -302,6 +306,7 @@ def test_an_experiment_that_was_deleted_there_is_not_brought_back(project, track
     assert client.get_experiment_by_name(tracking.experiment).lifecycle_stage == "deleted"
 
 
+@pytest.mark.fault(19)
 def test_a_server_that_fails_now_and_then_gets_the_model_all_the_same(
     project, tracking, remote, faulty_server, mlflow_server
 ):
