@@ -16,7 +16,7 @@ from typer.core import TyperCommand, TyperGroup, TyperOption
 from typer.main import get_command
 
 from Resnet23.environment import load_environment_file
-from Resnet23.errors import Resnet23Error, ResourceError, Terminated, one_line
+from Resnet23.errors import Resnet23Error, ResourceError, Terminated, is_out_of_memory, one_line
 from Resnet23.files import find_storage_error
 
 ParamsOption = Annotated[Path, typer.Option("--params", help="The parameter file.")]
@@ -30,9 +30,6 @@ SetOption = Annotated[
     ),
 ]
 DebugOption = Annotated[bool, typer.Option("--debug", help="Show the full traceback of an error.")]
-
-NO_MEMORY = ("allocate memory", "out of memory", "bad_alloc", "ALLOC_FAILED")  # PyTorch's, Linux's, C++'s, CUDA's
-OUT_OF_MEMORY = ("OutOfMemoryError", "ResourceExhaustedError")  # PyTorch's and TensorFlow's, of a GPU for the most part
 
 
 class Unattended:
@@ -123,7 +120,7 @@ def explain(error: BaseException) -> tuple[str, int]:
     """The line to print for `error`, and the exit code that it stands for."""
     if isinstance(error, Exception) and not isinstance(error, Resnet23Error):
         error = find_storage_error(error, getattr(error, "filename", None) or "writing") or error
-    if _is_out_of_memory(error):
+    if is_out_of_memory(error):
         error = ResourceError(
             "out of memory; take a smaller train.batch_size or predict.batch_size, or with PyTorch a larger "
             "train.accumulation"
@@ -137,14 +134,6 @@ def explain(error: BaseException) -> tuple[str, int]:
     if isinstance(error, ModuleNotFoundError):
         return f"the package {error.name} is not installed; in a clone: make setup, elsewhere: pip install Resnet23", 2
     return f"{type(error).__name__}: {error} (--debug shows where)", 1
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    """Whether there was no memory left, of the machine or of a GPU, for which each library has words of its own."""
-    if isinstance(error, MemoryError) or type(error).__name__ in OUT_OF_MEMORY:
-        return True
-    said = str(error) if isinstance(error, RuntimeError | OSError | ImportError) else ""
-    return any(words in said for words in NO_MEMORY)
 
 
 def _explain_usage(error: Any) -> str:

@@ -363,9 +363,9 @@ def suggest(name: str, known: Sequence[str]) -> str:
 
 
 def has_password(address: str) -> bool:
-    """Whether a text is an address with user and password before its host."""
+    """Whether a text is an address with a password or a token before its host, as https://TOKEN@HOST/FILE."""
     try:
-        return bool(urlsplit(address).password)
+        return "@" in urlsplit(address).netloc
     except ValueError:  # brackets that do not match
         return False
 
@@ -396,7 +396,7 @@ def _assign(params: dict[str, Any], assignment: str) -> None:
             raise InputError(f"{origin}: {_short_name(parent)} is not a section of the parameters")
         section[parent] = dict(below)  # a YAML alias names the same dictionary in two places
         section = section[parent]
-    section[last] = _parse_yaml(text, origin)
+    section[last] = _parse_yaml(text, f"--set {_short_name(key)}")  # the value may be a secret
 
 
 def describe_errors(error: ValidationError, kind: type[BaseModel]) -> str:

@@ -176,13 +176,19 @@ def storage_errors(path: Path) -> Iterator[None]:
 
 
 def find_storage_error(error: BaseException | None, path: str | Path) -> Resnet23Error | None:
-    """The storage error that `error` is or hides: libraries raise errors of their own in the place of the system's."""
+    """The storage error that `error` is, or the full disk behind it: libraries raise errors of their own in its place.
+
+    A refused access behind it may have been expected and dealt with, and tells nothing of `error`.
+    """
+    if isinstance(error, OSError) and (explained := storage_error(error, path)):
+        return explained
     while error is not None:
-        if isinstance(error, OSError) and (explained := storage_error(error, path)):
-            return explained
+        full = storage_error(error, path) if isinstance(error, OSError) else None
+        if isinstance(full, ResourceError):
+            return full
         if DISK_FULL.search(str(error)):
             return storage_error(OSError(errno.ENOSPC, "from outside of Python"), path)
-        error = error.__cause__ or error.__context__
+        error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return None
 
 

@@ -65,8 +65,8 @@ def remove_old_states(own: Path) -> None:
 
     Of none is kept what it had half written when it was killed.
     """
-    for run_file in own.parent.glob(f"*/{RUN_FILE}"):
-        sweep(run_file.parent)
+    for folder in own.parent.glob("*/"):
+        sweep(folder)
     others = [file.parent for file in own.parent.glob(f"*/{RUN_FILE}") if file.parent != own]
     for folder in sorted(others, key=lambda folder: folder.stat().st_mtime)[:-KEPT_STATES]:
         logger.info(f"{folder}: an interrupted training of other parameters, too old to be kept, is removed")

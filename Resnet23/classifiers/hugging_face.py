@@ -35,6 +35,8 @@ def load_auto_model(name_or_path: str, trust_remote_code: bool) -> tuple[nn.Modu
     its weights are a pickle that holds more than weights.
     """
     transformers = import_transformers()
+    from safetensors import SafetensorError
+
     _check_path(name_or_path)
     try:
         with _quiet(transformers, Path(name_or_path).is_dir()):
@@ -45,6 +47,10 @@ def load_auto_model(name_or_path: str, trust_remote_code: bool) -> tuple[nn.Modu
         raise IntegrityError(
             f"{printable(name_or_path)}: its weights are a pickle that is damaged or holds code, which did not run; "
             "get weights in safetensors"
+        ) from None
+    except SafetensorError as error:
+        raise IntegrityError(
+            f"{printable(name_or_path)}: its weights are truncated or damaged ({_first_line(error)})"
         ) from None
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
         raise InputError(f"{printable(name_or_path)}: no encoder that loads ({_first_line(error)})") from None

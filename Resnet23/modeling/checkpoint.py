@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from Resnet23.config import shortened
-from Resnet23.errors import InputError, IntegrityError
+from Resnet23.errors import InputError, IntegrityError, is_out_of_memory
 from Resnet23.files import atomic_write, printable
 from Resnet23.modeling.weightfiles import FORMAT, VERSION, check_checkpoint, check_tensors, load_plain
 from Resnet23.modeling.zoo import create_model
@@ -120,7 +120,9 @@ def build_model(
     except InputError as error:  # a name that this version does not know, or a library that is missing
         raise InputError(f"{origin}: {error}") from None
     except (TypeError, ValueError, RuntimeError) as error:  # an option that is missing, unknown or impossible
-        reason = str(error).splitlines()[0]
+        if is_out_of_memory(error):
+            raise
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise IntegrityError(f"{origin}: cannot build the model {shortened(dict(options))} ({reason})") from None
     try:
         model.load_state_dict(state_dict)

@@ -4,10 +4,9 @@ import torch
 
 from Resnet23.arrays import Features
 from Resnet23.config import Params
-from Resnet23.errors import InputError
+from Resnet23.errors import InputError, is_out_of_memory
 from Resnet23.modeling.inputs import network_preprocessing
 from Resnet23.modeling.losses import check_loss
-from Resnet23.modeling.resume import NO_MEMORY
 from Resnet23.modeling.stages import freeze
 from Resnet23.modeling.zoo import create_model
 
@@ -57,9 +56,10 @@ def _check_network(features: Features, params: Params) -> None:
             with torch.no_grad():
                 model(torch.zeros(1, 3, side, side))
         except (AssertionError, RuntimeError) as error:
-            if NO_MEMORY in str(error):
+            if is_out_of_memory(error):
                 raise
+            reason = next(iter(str(error).splitlines()), type(error).__name__)
             raise InputError(
                 f"model.name: {params.model.name} does not take images of {side} pixels a side "
-                f"({str(error).splitlines()[0]}); choose another data.image_size, or another network"
+                f"({reason}); choose another data.image_size, or another network"
             ) from None

@@ -283,7 +283,10 @@ class Training:
         """
         buffers = self.network.named_buffers()  # among them may be masks, which are infinite
         values = [*self.network.parameters(), *(value for name, value in buffers if "running_" in name)]
-        if not torch.stack([value.isfinite().all() for value in values]).all():  # a GPU is waited for once
+        broken = (~torch.stack([value.isfinite().all() for value in values]).all()).int()
+        if self.processes > 1:  # each has statistics of its own; all of them end, or none
+            broken = self.accelerator.reduce(broken)
+        if broken:  # a GPU is waited for once
             raise self._diverged("a weight")
 
     def _diverged(self, what: str) -> Diverged:

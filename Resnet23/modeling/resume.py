@@ -14,7 +14,7 @@ from loguru import logger
 
 from Resnet23.arrays import Features
 from Resnet23.config import Params
-from Resnet23.errors import ResourceError
+from Resnet23.errors import ResourceError, is_out_of_memory
 from Resnet23.files import atomic_write, sha256_file
 from Resnet23.modeling.device import choose_device, choose_precision
 from Resnet23.modeling.pretrained import is_file_name
@@ -22,7 +22,6 @@ from Resnet23.modeling.weightfiles import load_tensors
 from Resnet23.resuming import RESUME_DIR, RUN_FILE, resume_key
 
 STATE_FILE = "state.pt"
-NO_MEMORY = "can't allocate memory"  # in PyTorch's RuntimeError on a CPU
 # They show, save or speed up, and change no result.
 FREE_PARAMS = {"checkpoint_minutes", "checkpoint_steps", "num_workers", "pin_memory"}
 
@@ -48,7 +47,7 @@ class ResumeFile:
         try:
             state = load_tensors(self.folder / STATE_FILE)
         except Exception as error:  # of a dozen kinds, as the damage may be
-            if isinstance(error, MemoryError) or NO_MEMORY in str(error):
+            if is_out_of_memory(error):
                 raise
             logger.warning(f"{self.folder / STATE_FILE}: damaged ({type(error).__name__}); training starts anew")
             return None

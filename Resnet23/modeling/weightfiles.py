@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from torch import Tensor
 
 from Resnet23.config import describe_errors, shortened
-from Resnet23.errors import InputError, IntegrityError, one_line
+from Resnet23.errors import InputError, IntegrityError, is_out_of_memory, one_line
 from Resnet23.files import printable
 
 FORMAT = "resnet23-checkpoint"
@@ -58,6 +58,8 @@ class StoredCheckpoint(Description):
     @model_validator(mode="after")
     def _check(self) -> Self:
         """What no single key can tell."""
+        if not isinstance(self.model.get("name"), str):
+            raise ValueError("found no name of a network in model")
         thresholds = self.decision.thresholds
         if thresholds is not None and len(thresholds) != len(self.classes):
             raise ValueError(f"found {len(thresholds)} thresholds for {len(self.classes)} classes")
@@ -94,7 +96,7 @@ def load_tensors(path: str | Path) -> Any:
         try:
             return torch.load(path, map_location="cpu", weights_only=True)
         except RuntimeError as error:
-            if "can't allocate memory" in str(error):
+            if is_out_of_memory(error):
                 raise MemoryError(str(error)) from None
             raise
 

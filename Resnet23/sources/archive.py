@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path, PureWindowsPath
 
 from Resnet23.errors import InputError, IntegrityError, ResourceError
-from Resnet23.files import CHUNK_BYTES, atomic_folder, printable, storage_error
+from Resnet23.files import CHUNK_BYTES, atomic_folder, printable
 
 SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 # What the libraries raise on damaged bytes; ValueError and OSError also on names that no file can have.
@@ -128,7 +128,7 @@ def _damage_errors(path: Path) -> Iterator[None]:
             f"{printable(path)}: packed in an unknown way ({error}); extract it yourself and name the folder"
         ) from None
     except DAMAGE as error:
-        if isinstance(error, OSError) and storage_error(error, path):
+        if isinstance(error, OSError) and error.errno is not None:  # the system's answer, not the decompressor's
             raise
         reason = " ".join(str(getattr(error, "strerror", None) or error).split()) or type(error).__name__
         raise DamagedArchive(
