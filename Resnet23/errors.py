@@ -1,11 +1,8 @@
 """Errors whose text is written for the user, and the exit code of each kind."""
 
-import unicodedata
 from collections.abc import Iterable
 
 NAMED = 20
-CONTROLS = {"Cc", "Cs", "Zl", "Zp"}  # categories of Unicode
-TURNS = set("\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")  # of the direction of writing
 OUT_OF_MEMORY = ("OutOfMemoryError", "ResourceExhaustedError")  # PyTorch's and TensorFlow's, of a GPU for the most part
 # In messages of PyTorch on Linux and on Windows, of Linux, C++ and CUDA.
 NO_MEMORY = ("allocate memory", "not enough memory", "out of memory", "bad_alloc", "ALLOC_FAILED")
@@ -57,12 +54,7 @@ def name_some(names: Iterable[str], most: int = NAMED, separator: str = ", ") ->
 
 def one_line(text: str) -> str:
     """`text` with line breaks and other characters that a terminal acts on written as escapes, such as \\n."""
-    return "".join(each.encode("unicode_escape").decode() if _acts(each) else each for each in text)
-
-
-def _acts(character: str) -> bool:
-    """Whether it does something to a line rather than stand in it: controls, line breaks, changes of direction."""
-    return unicodedata.category(character) in CONTROLS or character in TURNS
+    return "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in text)
 
 
 def is_out_of_memory(error: BaseException) -> bool:

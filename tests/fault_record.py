@@ -5,16 +5,19 @@ Of a test that was not run this time the last counts stay.
 """
 
 import json
+import platform
 from collections import Counter
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 from fault_promises import PROMISES
 from small_project import REPOSITORY
 
-from benchmarks.record import describe_run
 from Resnet23.files import atomic_write, write_json
+from Resnet23.machine import describe_machine
+from Resnet23.revision import git_revision
 
 RECORD = REPOSITORY / "reports" / "reliability.json"
 DOCUMENT = REPOSITORY / "docs" / "reliability.md"
@@ -46,7 +49,11 @@ class FaultRecorder:
     """Adds up the reports of a run, by test function."""
 
     def __init__(self) -> None:
-        self.run = describe_run("pytest")
+        self.run = {
+            "date": datetime.now(UTC).isoformat(timespec="seconds"),
+            "machine": describe_machine(),
+            "versions": {"python": platform.python_version(), "git_revision": git_revision()},
+        }
         self.tests: dict[str, Counter[str]] = {}
         self.promises: dict[str, list[int]] = {}
 

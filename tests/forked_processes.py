@@ -1,24 +1,25 @@
 """Processes forked from one that has imported the training already, so that they start in a tenth of a second.
 
-There is one such process for all tests, as multiprocessing knows no other way.
+There is one such process for all tests, as multiprocessing knows no other way. Where nothing can be forked, as on
+Windows, each process imports what it needs itself. No pytest in here: every process would import it.
 """
 
 import importlib
 import multiprocessing
 import os
 import re
-import resource
 import signal
 import sys
 import time
 from collections.abc import Callable
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 from Resnet23.command import run_command
 
-PROCESSES = multiprocessing.get_context("forkserver")
+FORKING = "forkserver" in multiprocessing.get_all_start_methods()
+PROCESSES = multiprocessing.get_context("forkserver" if FORKING else "spawn")
 PRELOADED = ["Resnet23.modeling.train"]
 PROCESSES.set_forkserver_preload(PRELOADED)
 
@@ -34,20 +35,31 @@ class Command(NamedTuple):
         return self.output.read_text(encoding="utf-8").splitlines()
 
     def wait(self, seconds: float = 120) -> int:
-        """Its exit code, negative the signal that killed it."""
+        """Its exit code, negative the signal that killed it; one that is still running then is killed and fails."""
         self.process.join(seconds)
-        assert not self.process.is_alive(), self.lines()
+        if self.process.is_alive():
+            self._give_up(f"has not ended within {seconds} s")
         return self.process.exitcode
 
-    def wait_for_line(self, start: str) -> None:
+    def wait_for_line(self, start: str, seconds: float = 120) -> None:
         """Wait until it has printed a line that begins so, or has ended."""
-        while self.process.is_alive() and not any(line.startswith(start) for line in self.lines()):
-            time.sleep(0.002)
+        self._wait_until(lambda: any(line.startswith(start) for line in self.lines()), f"no line {start!r}", seconds)
 
-    def wait_for_handlers(self) -> None:
+    def wait_for_handlers(self, seconds: float = 120) -> None:
         """Wait until a signal ends it as it ends a command, which it tells of within its first milliseconds."""
-        while self.process.is_alive() and not _catches(self.process.pid, signal.SIGTERM):
+        self._wait_until(lambda: _catches(self.process.pid, signal.SIGTERM), "it does not handle SIGTERM", seconds)
+
+    def _wait_until(self, happened: Callable[[], bool], otherwise: str, seconds: float) -> None:
+        deadline = time.monotonic() + seconds
+        while self.process.is_alive() and not happened():
+            if time.monotonic() > deadline:
+                self._give_up(f"{otherwise} within {seconds} s")
             time.sleep(0.001)
+
+    def _give_up(self, reason: str) -> NoReturn:
+        self.process.kill()
+        self.process.join()
+        raise AssertionError("\n".join([f"process {self.process.pid}: {reason}; it has printed:", *self.lines()]))
 
 
 def start(
@@ -55,7 +67,8 @@ def start(
 ) -> Command:
     """Start `python -m module arguments` in the project `folder`, as the shell would.
 
-    `memory` is how many bytes it may take beyond those that its imports take; `before` is called in the process first.
+    `memory` is how many bytes it may take beyond those that its imports take, on Linux only; `before` is called in the
+    process first.
     """
     output = folder.with_name(f"{folder.name}.log")
     output.write_text("", encoding="utf-8")
@@ -81,15 +94,17 @@ def _run(
     if before:
         before()
     if memory is not None:
-        limit = _address_space() + memory
-        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        _limit_memory(memory)
     run_command(main)
 
 
-def _address_space() -> int:
-    """The bytes of address space of this process."""
+def _limit_memory(more: int) -> None:
+    """Let this process have so many bytes of address space more than it has, which Linux tells."""
+    import resource  # which Windows has not
+
     pages = int(Path("/proc/self/statm").read_text().split()[0])
-    return pages * resource.getpagesize()
+    limit = pages * resource.getpagesize() + more
+    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
 
 
 def _catches(process: int, number: int) -> bool:

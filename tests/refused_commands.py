@@ -4,6 +4,8 @@ from pathlib import Path
 
 from forked_processes import start
 
+from Resnet23.resuming import RESUME_DIR
+
 
 def refusal(code: int, folder: Path, module: str, *arguments: str) -> str:
     """The line with which `python -m module arguments` ends in `folder`, with this exit code.
@@ -20,6 +22,11 @@ def refusal(code: int, folder: Path, module: str, *arguments: str) -> str:
 
 
 def contents(folder: Path) -> dict[str, tuple[int, int]]:
-    """Everything in a folder, and the size and last change of each file."""
+    """Everything in a folder but the locks of trainings, and the size and last change of each file."""
     files = {path.relative_to(folder).as_posix(): path.lstat() for path in folder.rglob("*")}
-    return {name: (each.st_size, each.st_mtime_ns) for name, each in files.items() if not (folder / name).is_dir()}
+    return {name: (each.st_size, each.st_mtime_ns) for name, each in files.items() if is_content(folder / name)}
+
+
+def is_content(path: Path) -> bool:
+    """Whether this is a file, and none of those by which a training says that it runs."""
+    return not path.is_dir() and RESUME_DIR.name not in path.parts

@@ -38,7 +38,7 @@ Yours. `python -m pytest` runs them, with the code in this project's `Resnet23/`
 """
 
 # Targets of the Makefile that work on what is not copied.
-OMITTED_TARGETS = re.compile(r"bench-.*|stud(y|ies|y-worker)|test(-.*)?|notebooks|docs")
+OMITTED_TARGETS = re.compile(r"bench-.*|stud(y|ies|y-worker)|test(-.*)?|soak|audit|notebooks|docs")
 OMITTED_SETTINGS = "SCALE ?="  # of the studies
 DOCS_REFERENCE = re.compile(r" \(docs/[a-z-]+\.md\)")  # in its headings
 DOCS_LINK = re.compile(r"\[([^]]+)\]\(\.\./docs/[^)]*\)")

@@ -6,11 +6,13 @@ user namespace where this is not root: root's answers are asked for here, since 
 
 import json
 import os
+import select
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import chdir, contextmanager
+from contextlib import chdir, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,8 +31,9 @@ PARAMS = [
     "train.checkpoint_steps=2",
 ]
 STAGES = ("datadownload", "features", "modeling.train", "modeling.predict", "plots")
-MEGABYTES = 96  # room for such a project and an encoder
+MEGABYTES = 192  # room for such a project and an encoder
 PAGE = 4096  # bytes in which a tmpfs counts
+MOST_SECONDS = 300  # for one command, on a busy machine
 
 
 @dataclass(frozen=True)
@@ -115,9 +118,25 @@ class PrivateDisk:
         assert answer["code"] == 0, answer["stderr"]
 
     def _ask(self, request: dict[str, Any]) -> dict[str, Any]:
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        return json.loads(self._process.stdout.readline())
+        with suppress(BrokenPipeError):  # then it has ended, and there is no answer
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+        answered, _, _ = select.select([self._process.stdout], [], [], MOST_SECONDS)
+        line = self._process.stdout.readline() if answered else ""
+        if not line:
+            self.end()
+            how = "has ended" if answered else f"gave no answer within {MOST_SECONDS} s"
+            pytest.fail(f"{SERVER.name} {how}, exit code {self._process.returncode}, when asked for {request}")
+        return json.loads(line)
+
+    def end(self) -> None:
+        """End the process, with all that it has started and with the disk."""
+        if self._process.returncode is None:  # not waited for, so that its number is still its own
+            os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
+        self._process.stdout.close()
 
 
 @contextmanager
@@ -132,7 +151,7 @@ def private_disk(mountpoint: Path, megabytes: int) -> Iterator[PrivateDisk]:
     environment = dict(os.environ, PYTHONPATH=str(REPOSITORY), PYTHONDONTWRITEBYTECODE="1")
     process = subprocess.Popen(
         [*private, sys.executable, str(SERVER)],
-        env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True,
     )  # fmt: skip
     disk = PrivateDisk(process, mountpoint)
     try:
@@ -140,8 +159,7 @@ def private_disk(mountpoint: Path, megabytes: int) -> Iterator[PrivateDisk]:
         disk.project.mkdir()
         yield disk
     finally:
-        process.stdin.close()
-        process.wait(60)
+        disk.end()
 
 
 @contextmanager

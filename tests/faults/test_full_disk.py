@@ -4,8 +4,9 @@ import csv
 import hashlib
 import io
 import json
-import resource
+import shutil
 import sqlite3
+import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -20,6 +21,8 @@ from Resnet23.errors import ResourceError
 from Resnet23.files import atomic_write, write_json
 from Resnet23.modeling.checkpoint import save_checkpoint
 from Resnet23.modeling.resume import ResumeFile
+
+resource = pytest.importorskip("resource", reason="limits the size of files by the module resource, which Unix has")
 
 TIMINGS = ("seconds", "images_per_second", "data_wait")  # columns of history.csv
 VOLATILE = ("index.html", "export.json", "README.md", ".pt2")  # speeds, dates and the names of folders are in them
@@ -39,7 +42,7 @@ STAGES = {
 COMMANDS = {
     ("export", "--formats", "safetensors,pt2"): ["models/export", "reports/extras/export.json"],
     ("explain", "--count", "2"): ["reports/extras/explanations"],
-    ("modeling.lr_find", "--steps", "10"): ["reports/extras/lr_finder"],
+    ("modeling.lr_find", "--steps", "20"): ["reports/extras/lr_finder"],
     ("model_card",): ["reports/extras/MODEL_CARD.md"],
     ("classifiers.pretrain", "--epochs", "1"): ["models/encoder"],
     ("validate", "--epochs", "1", "--skip_layers"): ["reports/extras/heads", "data/interim/encoded"],
@@ -183,7 +186,7 @@ def test_a_full_store_of_runs_costs_a_warning_and_no_training(disk, record_prope
                 done = disk.run(*TRACKED)
             succeed(done)
             assert "disk is full" in done.stderr or "No space left" in done.stderr
-            assert 1 <= done.stderr.count("\ntracking ") <= 2  # one may be of the model only
+            assert 1 <= f"\n{done.stderr}".count("\ntracking ") <= 2  # one may be of the model only
             found = results(disk.project)
             assert {name: found[name] for name in expected if name != "reports/run.json"}.items() <= expected.items()
             assert_whole_store(disk.seen(store), disk.project)
@@ -195,9 +198,9 @@ def test_a_full_store_of_runs_costs_a_warning_and_no_training(disk, record_prope
 
 def assert_whole_store(store: Path, project: Path) -> None:
     """The database is intact where there is one, and of the run's files there is the whole of each."""
-    database = store / "mlflow.db"
-    if database.exists():
-        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+    with tempfile.TemporaryDirectory() as folder:  # SQLite does not open a file of another mount namespace
+        copied = [shutil.copy(file, folder) for file in store.glob("mlflow.db*")]
+        with closing(sqlite3.connect(Path(folder, "mlflow.db") if copied else ":memory:")) as connection:
             assert connection.execute("pragma integrity_check").fetchone() == ("ok",)
     for file in store.rglob("resnet23_cifar.pth"):
         assert file.read_bytes() == (project / "models/resnet23_cifar.pth").read_bytes()

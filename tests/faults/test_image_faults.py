@@ -2,6 +2,8 @@
 
 import csv
 import json
+import math
+import re
 import shutil
 import struct
 import zlib
@@ -135,6 +137,7 @@ def huge_files() -> dict[str, bytes]:
 
 
 @pytest.mark.fault(7)
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="limits the memory by /proc, which Linux has")
 def test_huge_images_are_refused_before_they_take_memory(model, record_property):
     """Predicted with so little address space that none could be decoded; the decoder of WebP wants its own at once."""
     files = huge_files()
@@ -271,22 +274,43 @@ def test_a_class_too_small_to_hold_some_out_is_named_by_stage_2(tmp_path):
 
 @pytest.mark.fault(10)
 def test_any_sizes_of_classes_are_split_or_refused_by_name(record_property):
-    """All sizes up to five of three classes, and several shares: every class is on both sides, or named."""
+    """All sizes up to five of three classes, and several shares: every class is on both sides, or the smallest named.
+
+    Accepted is every split without a class of one image and with three images or more on each side, one of a class.
+    """
     sizes = [(one, two, three) for one in range(1, 6) for two in range(one, 6) for three in range(two, 6)]
-    fractions = (0.05, 0.3, 0.9)
+    fractions, accepted = (0.05, 0.3, 0.5, 0.9), []
     record_property("faults", len(sizes) * len(fractions))
     for counts in sizes:
-        targets = np.repeat([0, 1, 2], counts)
         for fraction in fractions:
-            try:
-                held_out = split_validation(targets, ["a", "b", "c"], fraction, seed=0)
-            except InputError as error:
-                refusal = str(error)
-            else:
-                held, refusal = np.bincount(targets[held_out], minlength=3), ""
-                assert (held > 0).all() and (held < counts).all()
-            named = [f"{name} ({count})" for name, count in zip("abc", counts, strict=True)]
-            assert not refusal or any(name in refusal for name in named)
+            images = sum(counts)
+            held_out = math.ceil(fraction * images)
+            accepted.append(min(counts) > 1 and min(held_out, images - held_out) >= 3)
+            smallest = [name for name, count in zip("abc", counts, strict=True) if count == counts[0]]
+            assert too_small(counts, fraction) == ([] if accepted[-1] else smallest), (counts, fraction)
+    assert any(accepted) and not all(accepted)
+
+
+@pytest.mark.fault(10)
+def test_a_class_whose_share_is_less_than_an_image_is_named():
+    """Where there are enough images to hold out, but all are of the other classes."""
+    assert too_small((2, 20, 20), 0.3) == []
+    assert too_small((2, 20, 20), 0.05) == ["a"]
+    assert too_small((20, 2, 20), 0.05) == ["b"]
+
+
+def too_small(counts: tuple[int, ...], fraction: float) -> list[str]:
+    """The classes, of a, b and c, that a refusal names with their sizes; none if every one of them is on both sides."""
+    targets = np.repeat([0, 1, 2], counts)
+    try:
+        held_out = split_validation(targets, ["a", "b", "c"], fraction, seed=0)
+    except InputError as error:
+        named = dict(re.findall(r"\b([abc]) \((\d+)\)", str(error)))
+        assert all(int(size) == counts["abc".index(name)] for name, size in named.items())
+        return list(named)
+    held = np.bincount(targets[held_out], minlength=3)
+    assert (held > 0).all() and (held < counts).all()
+    return []
 
 
 # ----------------------------------------------------------------------------------------------------------------------

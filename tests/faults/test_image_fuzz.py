@@ -4,7 +4,6 @@ import faulthandler
 import hashlib
 import multiprocessing
 import os
-import resource
 import sys
 import time
 import warnings
@@ -24,6 +23,8 @@ from Resnet23.errors import InputError
 from Resnet23.images import MAX_PIXELS, load_image
 from Resnet23.processed import ManifestRow
 from Resnet23.sources.examples import Example
+
+resource = pytest.importorskip("resource", reason="limits the memory by the module resource, which Unix has")
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="reads memory from /proc, as Linux has it"),

@@ -2,7 +2,6 @@
 
 import io
 import json
-import os
 import pickle
 import shutil
 import time
@@ -15,7 +14,7 @@ import pytest
 import torch
 from finished_project import UNTRACKED, example_images, make_finished_project
 from forked_processes import start
-from refused_commands import refusal
+from refused_commands import contents, refusal
 from small_encoders import FEATURES, counting_encoder, loaders, save_hugging_face_encoder
 from small_project import REPOSITORY
 
@@ -35,17 +34,17 @@ EVIL = "models/evil.pth"
 
 
 class Payload:
-    """Makes a folder in the current directory when it is unpickled carelessly."""
+    """Makes a file in the current directory when it is unpickled carelessly."""
 
-    def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
-        return os.mkdir, (WITNESS,)
+    def __reduce__(self) -> tuple[Callable[[str, str], object], tuple[str, str]]:
+        return open, (WITNESS, "x")
 
 
 class Script(Payload):
     """The same by a text of Python."""
 
     def __reduce__(self) -> tuple[Callable[[str], None], tuple[str]]:
-        return exec, (f"import os; os.mkdir({WITNESS!r})",)
+        return exec, (f"open({WITNESS!r}, 'x').close()",)
 
 
 def saved(value: object, legacy: bool = False) -> bytes:
@@ -117,9 +116,20 @@ def test_the_payloads_run_where_pickles_are_trusted(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for value in (Payload(), Script()):
         pickle.loads(pickle.dumps(value))
-        Path(WITNESS).rmdir()
+        assert WITNESS in contents(tmp_path)
+        Path(WITNESS).unlink()
     torch.load(io.BytesIO(MADE["archive"]()), weights_only=False)
-    Path(WITNESS).rmdir()
+    assert WITNESS in contents(tmp_path)
+
+
+def test_a_command_that_runs_the_code_before_it_refuses_the_file_does_not_pass(tmp_path):
+    file = tmp_path / "evil.pth"
+    file.write_bytes(pickle.dumps("no code"))
+    assert refusal(3, tmp_path, "careless_command", file.name) == "evil.pth: not a readable checkpoint"
+    file.write_bytes(pickle.dumps(Payload()))
+    with pytest.raises(AssertionError):
+        refusal(3, tmp_path, "careless_command", file.name)
+    assert (tmp_path / WITNESS).is_file()
 
 
 @pytest.mark.fault(20)
@@ -208,7 +218,7 @@ def test_arrays_that_hold_code_are_refused(folder, name, record_property):
 def test_batches_of_cifar_that_hold_code_are_refused(folder):
     batches = folder / "data/raw" / CIFAR10.folder
     batches.mkdir(parents=True)
-    for name in CIFAR10.files:
+    for name in CIFAR10.all_files:
         (batches / name).write_bytes(pickle.dumps({b"data": Payload(), b"labels": [0]}, protocol=2))
     assignments = ("--set=data.dataset=cifar10", "--set=data.source=data/raw")
     assert "wrong checksum" in refusal(3, folder, "Resnet23.datadownload", *assignments)

@@ -6,10 +6,12 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import chdir
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import psutil
@@ -24,12 +26,16 @@ pytestmark = pytest.mark.slow  # each start of DVC and of a stage takes seconds
 
 STAGES = ["datadownload", "features", "train", "predict", "plots"]
 CLOCK = ("seconds", "images_per_second", "data_wait")
+MOST_SECONDS = 600  # for one `dvc repro`, on a busy machine
 CHANGES = [*SHRUNK, "train.epochs=20", "train.ema_decay=0.9", "train.checkpoint_steps=2", "tracking.enabled=false"]
 WRITES_TO = {"datadownload": "data/processed", "features": "data/features", "predict": "reports", "plots": "reports"}
 
 
 class Repro:
-    """`dvc repro` running in a project, in a process group of its own as a terminal would start it."""
+    """`dvc repro` running in a project, in a process group of its own as a terminal would start it.
+
+    A context manager: at its end, or when it takes too long, the group is killed.
+    """
 
     def __init__(self, folder: Path, *arguments: str) -> None:
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -39,6 +45,21 @@ class Repro:
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
         self.lines: list[str] = []
+        self._limit = threading.Timer(MOST_SECONDS, self._kill)
+        self._limit.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._limit.cancel()
+        self._kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+    def _kill(self) -> None:
+        if self.process.returncode is None:  # not waited for, so that its number is still its own
+            os.killpg(self.process.pid, signal.SIGKILL)
 
     def wait_for(self, start: str) -> list[psutil.Process]:
         """Read up to a line that begins so; the processes below DVC at that moment, of which one may be a shell."""
@@ -50,11 +71,17 @@ class Repro:
 
     def end(self, code: int | None = None) -> str:
         """All that it has printed; its exit code has to be `code`, or any but 0."""
-        rest, _ = self.process.communicate(timeout=600)
+        rest, _ = self.process.communicate(timeout=MOST_SECONDS)
         self.lines += rest.splitlines()
         output = "\n".join(self.lines)
         assert self.process.returncode == code if code is not None else self.process.returncode != 0, output
         return output
+
+
+def reproduce(folder: Path, *arguments: str, code: int | None = 0) -> str:
+    """Run `dvc repro` to its end, with this exit code, or any but 0; all that it has printed."""
+    with Repro(folder, *arguments) as repro:
+        return repro.end(code)
 
 
 def make_pipeline(folder: Path) -> None:
@@ -75,7 +102,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project with its features made."""
     folder = tmp_path_factory.mktemp("prepared")
     make_pipeline(folder)
-    Repro(folder, "features").end(0)
+    reproduce(folder, "features")
     return folder
 
 
@@ -84,7 +111,7 @@ def uninterrupted(prepared: Path, tmp_path_factory: pytest.TempPathFactory) -> P
     """The same after `dvc repro`, which nobody disturbed."""
     folder = tmp_path_factory.mktemp("uninterrupted") / "project"
     shutil.copytree(prepared, folder, symlinks=True)
-    Repro(folder).end(0)
+    reproduce(folder)
     return folder
 
 
@@ -140,14 +167,14 @@ def test_every_stage_killed_once_the_pipeline_ends_as_if_none_had_been(uninterru
     folder, outputs = tmp_path / "project", []
     make_pipeline(folder)
     for stage in STAGES:
-        repro = Repro(folder, stage)
-        repro.wait_for(f"Running stage '{stage}'")
-        before = locked(folder)  # the stages before are in it
-        kill_stage(repro, folder, stage)
-        outputs.append(repro.end())
+        with Repro(folder, stage) as repro:
+            repro.wait_for(f"Running stage '{stage}'")
+            before = locked(folder)  # the stages before are in it
+            kill_stage(repro, folder, stage)
+            outputs.append(repro.end())
         assert f"failed to reproduce '{stage}'" in outputs[-1]
         assert locked(folder) == before
-    outputs.append(Repro(folder).end(0))
+    outputs.append(reproduce(folder))
     assert sum("going on from the saved state: epoch " in output for output in outputs) == 1
     assert not [path for path in folder.rglob(".writing-*") if ".dvc" not in path.parts]
     assert_same_results(folder, uninterrupted)
@@ -169,27 +196,27 @@ def test_two_at_once_then_ctrl_c_then_a_training_that_outlives_its_dvc(
     shutil.copytree(prepared, folder, symlinks=True)
     before = locked(folder)
 
-    first = Repro(folder, "train")
-    training = training_among(first.wait_for("epoch 3/"), orphans)
-    training.suspend()  # or it might be done before the second one looks
-    assert f"(PID {first.process.pid}):" in Repro(folder, "train").end()
-    training.resume()
-    os.killpg(first.process.pid, signal.SIGINT)  # as a terminal does: it is for DVC and for the training
-    assert "error: stopped by SIGINT" in first.end()
+    with Repro(folder, "train") as first:
+        training = training_among(first.wait_for("epoch 3/"), orphans)
+        training.suspend()  # or it might be done before the second one looks
+        assert f"(PID {first.process.pid}):" in reproduce(folder, "train", code=None)
+        training.resume()
+        os.killpg(first.process.pid, signal.SIGINT)  # as a terminal does: it is for DVC and for the training
+        assert "error: stopped by SIGINT" in first.end()
     assert locked(folder) == before
 
-    second = Repro(folder, "train")
-    second.wait_for("going on from the saved state: epoch ")
-    training = training_among(second.wait_for("epoch "), orphans)
-    training.suspend()
-    second.process.kill()
-    second.process.wait()
-    holder = f"another training is running in this project, process {training.pid}; "
-    assert f"{holder}wait for it, or stop it with: kill {training.pid}" in Repro(folder, "train").end()
-    training.resume()
-    assert "error: stopped by SIGTERM" in second.end(-signal.SIGKILL)  # it has noticed that DVC is gone
+    with Repro(folder, "train") as second:
+        second.wait_for("going on from the saved state: epoch ")
+        training = training_among(second.wait_for("epoch "), orphans)
+        training.suspend()
+        second.process.kill()
+        second.process.wait()
+        holder = f"another training is running in this project, process {training.pid}; "
+        assert f"{holder}wait for it, or stop it with: kill {training.pid}" in reproduce(folder, "train", code=None)
+        training.resume()
+        assert "error: stopped by SIGTERM" in second.end(-signal.SIGKILL)  # it has noticed that DVC is gone
     assert locked(folder) == before
 
-    assert "going on from the saved state: epoch " in Repro(folder).end(0)
+    assert "going on from the saved state: epoch " in reproduce(folder)
     assert_same_results(folder, uninterrupted)
     record_property("faults", 4)
