@@ -27,8 +27,3 @@ def test_the_document_is_what_the_record_says(tmp_path, monkeypatch):
     fault_record.DOCUMENT.write_text(written, encoding="utf-8")
     fault_record.write_document(json.loads(fault_record.RECORD.read_text(encoding="utf-8"))["tests"])
     assert fault_record.DOCUMENT.read_text(encoding="utf-8") == written
-
-
-def test_the_last_run_failed_nowhere():
-    tests = json.loads(fault_record.RECORD.read_text(encoding="utf-8"))["tests"]
-    assert [name for name, counts in tests.items() if counts.get("failed")] == []

@@ -15,7 +15,7 @@ import psutil
 
 from Resnet23.config import PARAMS_FILE, PROCESSED_DIR, RAW_DIR, DataParams, load_params, read_yaml
 from Resnet23.doctoring.findings import Finding, ok, problem, warning
-from Resnet23.doctoring.programs import answer_of
+from Resnet23.doctoring.programs import answer_of, dvc_root
 from Resnet23.errors import InputError, name_some
 from Resnet23.files import is_text, printable
 from Resnet23.places import public_form
@@ -139,12 +139,6 @@ def check_data() -> Finding | None:
     if not Path(source).expanduser().exists():
         return problem(f"{key}: {printable(source)} does not exist", "correct it, or put the images there")
     return ok(f"{key}: {printable(source)}")
-
-
-def dvc_root() -> Path | None:
-    """The nearest folder, from the current one upwards, in which DVC is initialised."""
-    here = Path.cwd()
-    return next((folder for folder in (here, *here.parents) if (folder / ".dvc" / "config").is_file()), None)
 
 
 def lock_holders(rwlock: Path) -> Iterator[tuple[int, str]]:

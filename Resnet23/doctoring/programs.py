@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from collections.abc import Sequence
+from pathlib import Path
 
 from Resnet23.doctoring.findings import Finding, ok, warning
 
@@ -17,6 +18,12 @@ def answer_of(command: Sequence[str], seconds: float = PROGRAM_SECONDS) -> str |
     except (OSError, subprocess.SubprocessError):
         return None
     return done.stdout.strip()
+
+
+def dvc_root() -> Path | None:
+    """The nearest folder, from the current one upwards, in which DVC is initialised."""
+    here = Path.cwd()
+    return next((folder for folder in (here, *here.parents) if (folder / ".dvc" / "config").is_file()), None)
 
 
 def check_node() -> Finding:

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from Resnet23.doctoring.findings import Finding, ok, problem, warning
-from Resnet23.doctoring.folder import dvc_root
 from Resnet23.doctoring.network import NO_ANSWER, SECONDS, describe_failure, http_answer
+from Resnet23.doctoring.programs import dvc_root
 from Resnet23.errors import name_some
 from Resnet23.files import printable
 from Resnet23.places import public_form

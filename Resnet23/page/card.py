@@ -6,7 +6,6 @@ from typing import Any
 from markdown_it import MarkdownIt
 from markdown_it.renderer import RendererHTML
 from markdown_it.token import Token
-from markupsafe import Markup
 
 SHIFT = 2  # of headings: the page's own title is h1, its sections are h2
 LOWEST = 6
@@ -25,7 +24,7 @@ class CardRenderer(RendererHTML):
         return "</table></div>\n"
 
 
-def render_card(text: str | None) -> Markup | None:
+def render_card(text: str | None) -> str | None:
     """The card as HTML that is safe to embed; None without a card.
 
     Whoever wrote it: tags in it are shown rather than obeyed, pictures, which would be loaded from elsewhere, become
@@ -38,4 +37,4 @@ def render_card(text: str | None) -> Markup | None:
     for token in tokens:
         if token.type in ("heading_open", "heading_close"):
             token.tag = f"h{min(int(token.tag[1]) + SHIFT, LOWEST)}"
-    return Markup(parser.renderer.render(tokens, parser.options, {}))
+    return parser.renderer.render(tokens, parser.options, {})

@@ -19,7 +19,7 @@ def test_it_is_the_one_that_a_checkpoint_holds(project, temperature):
 
     from Resnet23.modeling.checkpoint import Decision, load_checkpoint, save_checkpoint
 
-    checkpoint = replace(small_checkpoint(), decision=Decision([0.5, 0.25], temperature))
+    checkpoint = replace(small_checkpoint(), decision=Decision([0.5, 0.25, 0.5, 0.25], temperature))
     PYTORCH.checkpoint.parent.mkdir()
     save_checkpoint(PYTORCH.checkpoint, checkpoint)
     assert read_temperature(PYTORCH) == load_checkpoint(PYTORCH.checkpoint).decision.temperature == temperature
