@@ -251,10 +251,10 @@ test-slow: .venv/.dev-stamp  ## Run the tests that take longer
 	@pytest -m "slow and not soak"
 
 .PHONY: test-faults soak
-test-faults: .venv/.dev-stamp  ## Cause every fault of docs/reliability.md, count, and write the counts there (under twenty minutes)
+test-faults: .venv/.dev-stamp  ## Cause every fault of docs/reliability.md, count, and write the counts there (half an hour on 2 busy cores)
 	@pytest -m "fault and not soak" --record-faults --numprocesses auto --dist loadfile
 
-soak: .venv/.dev-stamp  ## Run the demo pipeline 20 times in a row and look for what is lost, left behind or grows (half an hour)
+soak: .venv/.dev-stamp  ## Run the demo pipeline 20 times in a row and look for what is lost, left behind or grows
 	@pytest -m soak --record-faults
 
 .PHONY: audit
